@@ -1,0 +1,88 @@
+# shellcheck shell=bash
+# What the scripts share.  Sourced, after set -eu, by bash scripts only.
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+# Another source tree (KERNEL=/path) gets a build directory of its own.
+if [ -n "${KERNEL:-}" ]; then
+	KERNEL=$(cd "$KERNEL" && pwd -P)
+	build=$top/build/from/$(basename "$KERNEL")
+else
+	build=$top/build
+fi
+# shellcheck disable=SC2034 # for the scripts that source this
+linux=$build/linux
+# shellcheck disable=SC2034
+stock_linux=$build/stock-linux
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "${0##*/}: $*"; exit 1; }
+
+# git in the built tree, with nothing taken from the caller's configuration.
+tree_git()
+{
+	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null \
+	GIT_AUTHOR_NAME=tree GIT_AUTHOR_EMAIL=tree@localhost \
+	GIT_COMMITTER_NAME=tree GIT_COMMITTER_EMAIL=tree@localhost \
+	GIT_AUTHOR_DATE='1700000000 +0000' \
+	GIT_COMMITTER_DATE='1700000000 +0000' \
+		git -C "$linux" "$@"
+}
+
+# The version of a kernel tree, as its Makefile says it.
+kernel_version()
+{
+	awk '$2 == "=" && $1 ~ /^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)$/ {
+		v[$1] = $3
+	}
+	FNR > 20 { exit }
+	END { print v["VERSION"] "." v["PATCHLEVEL"] "." v["SUBLEVEL"] v["EXTRAVERSION"] }
+	' "$1/Makefile"
+}
+
+# The steps of the series, in order.
+list_patches()
+{
+	local patch
+	for patch in "$top"/patches/[0-9][0-9][0-9][0-9]-*.patch; do
+		[ ! -e "$patch" ] || printf '%s\n' "$patch"
+	done
+}
+
+# A patch file is a header (Subject:, body, New-file: lines), '---', the diff.
+patch_header() { sed '/^---$/,$d; /^diff --git /,$d' "$1"; }
+patch_diff() { sed -n '/^diff --git /,$p' "$1"; }
+patch_message() { patch_header "$1" | sed '1s/^Subject: *//'; }
+
+# The files that the series adds whole, by their paths in the kernel tree.
+list_our_files()
+{
+	(
+		cd "$top" || exit
+		for dir in fs include tools Documentation mm lib; do
+			[ ! -d "$dir" ] || find "$dir" -type f \
+				! -name '*~' ! -name '.*.sw?' \
+				! -name '*.orig' ! -name '*.rej' ! -name '*.o'
+		done
+	) | sort
+}
+
+# Lines 'STEP PATH' for every New-file: line.
+list_new_files()
+{
+	local patch
+	list_patches | while read -r patch; do
+		patch_header "$patch" |
+			sed -n "s|^New-file: *\(.*[^ ]\) *\$|$(basename "$patch") \1|p"
+	done
+}
+
+# One writer at a time per build directory.
+lock()
+{
+	mkdir -p "$build"
+	exec 9> "$build/.lock-$1"
+	if ! flock -n 9; then
+		say "waiting for another ${0##*/} to finish"
+		flock 9
+	fi
+}
