@@ -466,7 +466,7 @@ static int parse_command_line(int argc, char **argv, struct request *request,
 
 /* The process and its mappings. */
 
-/* Note why there is no /proc/PID. */
+/* Note why there is no /proc/PID, or nothing in it. */
 static int fail_no_process(pid_t pid, struct failure *failure)
 {
 	if (access("/proc/self/maps", F_OK))
@@ -515,7 +515,7 @@ static int fail_open(const struct process *process, pid_t pid, const char *file,
 			    "this kernel has no /proc/%d/%s: it must be built with CONFIG_PROC_PAGE_MONITOR",
 			    pid, file);
 	if (errno == ENOENT || errno == ESRCH)
-		return fail_exited(pid, failure);
+		return fail_no_process(pid, failure);
 	return fail(failure, STATUS_ERROR, "cannot open /proc/%d/%s: %s", pid,
 		    file, strerror(errno));
 }
