@@ -15,6 +15,7 @@ help:
 #: make check     checkpatch --strict, sparse, kernel-doc, shellcheck
 #: make baseline  record the stock kernel's results in its own tests
 #: make shell     a shell in the guest
+#: make tree      build/linux as patches/ and our files say
 #: make setup     install the Debian packages that are missing
 #: make clean     remove build/
 #: KERNEL=/path   with any of them: another 6.1.y source tree, left untouched
@@ -23,17 +24,44 @@ help:
 setup:
 	@scripts/setup
 
+# tools/ is built against its own copy of the header.
+uapi := include/uapi/linux/pagemap_scan.h
+tools_uapi := $(patsubst %,tools/%,$(wildcard $(uapi)))
+
+$(tools_uapi): $(uapi)
+	@mkdir -p $(@D)
+	@cmp -s $< $@ || cp $< $@
+	@touch $@
+
 .PHONY: tree
-tree: setup
+tree: setup $(tools_uapi)
 	@scripts/prepare-tree --stock
 
 .PHONY: kernel
 kernel: tree
 	@scripts/build-kernel $(CONFIG)
 
+.PHONY: run
+run: kernel
+	@scripts/run
+
+.PHONY: test
+test: tree
+	@tests/run --kernel $(CONFIG) '$(T)'
+
+# A case that does not give the same result in each round is kept as flaky.
+ROUNDS ?= 3
+.PHONY: baseline
+baseline: tree
+	@tests/run --kernel $(CONFIG) --baseline $(ROUNDS)
+
+.PHONY: check
+check: setup
+	@scripts/check '$(T)'
+
 .PHONY: refresh
 refresh:
-	@scripts/refresh "$(STEP)" "$(NAME)"
+	@scripts/refresh '$(STEP)' '$(NAME)'
 
 .PHONY: shell
 shell: kernel
