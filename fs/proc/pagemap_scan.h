@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The scanner behind PAGEMAP_SCAN, as the handler of the ioctl sees it.
+ *
+ * The handler takes a request from the user, walks the page tables with
+ * pagemap_scan_ops chunk by chunk under the mmap lock, and copies the regions
+ * out between the chunks:
+ *
+ *	pagemap_scan_get_request()
+ *	pagemap_scan_init()
+ *	until done:
+ *		take the mmap lock for reading
+ *		pagemap_scan_begin_chunk()
+ *		walk_page_range()
+ *		drop the mmap lock
+ *		pagemap_scan_end_chunk()
+ *	pagemap_scan_put_result()
+ *	on an error in between: pagemap_scan_undo()
+ *	pagemap_scan_exit()
+ */
+#ifndef _FS_PROC_PAGEMAP_SCAN_H
+#define _FS_PROC_PAGEMAP_SCAN_H
+
+#include <linux/types.h>
+#include <linux/pagewalk.h>
+#include <uapi/linux/fs.h>
+
+struct mm_struct;
+
+/**
+ * struct pagemap_scan_request - what the user asks for, whichever layout told
+ * @flags:	PAGEMAP_WP_* bits
+ * @start:	first byte of the range, page aligned and untagged
+ * @end:	end of the range, exclusive, page aligned
+ * @vec:	where the regions go, or NULL
+ * @vec_len:	elements of @vec; 0: no regions are reported
+ * @max_pages:	how many matching pages to stop after; ULONG_MAX: no limit
+ * @mask:	a matching page has (categories & @mask) == @value
+ * @value:	see @mask
+ * @anyof:	a matching page has ((categories ^ @anyof_inverted) & @anyof),
+ *		where @anyof is not 0
+ * @anyof_inverted: see @anyof
+ * @return_mask: categories that are reported
+ * @walk_end:	where the end of the walk is to be written, or NULL
+ * @pages:	where the number of pages is to be written, or NULL
+ *
+ * Lives on the stack of the handler; constant once it is filled in.
+ */
+struct pagemap_scan_request {
+	u64 flags;
+	unsigned long start;
+	unsigned long end;
+	struct page_region __user *vec;
+	unsigned long vec_len;
+	unsigned long max_pages;
+	u64 mask;
+	u64 value;
+	u64 anyof;
+	u64 anyof_inverted;
+	u64 return_mask;
+	u64 __user *walk_end;
+	u64 __user *pages;
+};
+
+/*
+ * Regions that are gathered on the stack: enough for the callers that ask for
+ * a page or a few, and little enough for the stack (192 bytes).
+ */
+#define PAGEMAP_SCAN_STACK_REGIONS	8
+
+/**
+ * struct pagemap_scan - state of one call
+ * @request:	what was asked for
+ * @wanted:	categories that the request looks at
+ * @done:	whether the walk is over: the range is complete, or the next
+ *		matching page finds @request's room used up
+ * @pos:	where the walk goes on, or ended when @done
+ * @pages:	matching pages so far
+ * @copied:	regions that are in the user's vector
+ * @regions:	regions that are not yet; the last one may still grow
+ * @nr_regions:	used elements of @regions
+ * @max_regions: elements of @regions, at least 2
+ * @stack_regions: @regions of a small call
+ * @budget:	entries that this chunk may still look at
+ * @notify:	whether the address space has mmu notifiers
+ * @protected_end: end of the last page that was protected; 0: none was
+ * @vma_categories: categories that every entry of the VMA has
+ * @hole_categories: categories of an empty entry of the VMA
+ * @file:	which pages of the VMA are in PAGE_IS_FILE
+ * @flush_start: first byte whose protection is not yet flushed from the TLBs
+ * @flush_end:	end of the range to be flushed; not above @flush_start: nothing
+ *
+ * Used by the calling task alone.  From @vma_categories on the fields belong to
+ * the VMA that is walked, and hold from pre_vma() to post_vma().
+ */
+struct pagemap_scan {
+	const struct pagemap_scan_request *request;
+	u64 wanted;
+	bool done;
+	unsigned long pos;
+	unsigned long pages;
+	unsigned long copied;
+	struct page_region *regions;
+	unsigned int nr_regions;
+	unsigned int max_regions;
+	struct page_region stack_regions[PAGEMAP_SCAN_STACK_REGIONS];
+	int budget;
+	bool notify;
+	unsigned long protected_end;
+	u64 vma_categories;
+	u64 hole_categories;
+	enum {
+		PAGEMAP_SCAN_FILE_NONE,	/* none is, or nobody asked */
+		PAGEMAP_SCAN_FILE_ALL,
+		PAGEMAP_SCAN_FILE_LOOK,	/* the struct page tells */
+	} file;
+	unsigned long flush_start;
+	unsigned long flush_end;
+};
+
+extern const struct mm_walk_ops pagemap_scan_ops;
+
+bool pagemap_scan_is_cmd(unsigned int cmd);
+int pagemap_scan_get_request(struct pagemap_scan_request *request,
+			     struct mm_struct *mm, unsigned int cmd,
+			     void __user *arg);
+int pagemap_scan_put_result(const struct pagemap_scan *scan);
+void pagemap_scan_init(struct pagemap_scan *scan,
+		       const struct pagemap_scan_request *request);
+void pagemap_scan_exit(struct pagemap_scan *scan);
+int pagemap_scan_begin_chunk(struct pagemap_scan *scan, struct mm_struct *mm);
+int pagemap_scan_end_chunk(struct pagemap_scan *scan, int err);
+void pagemap_scan_undo(struct pagemap_scan *scan, struct mm_struct *mm);
+
+#endif /* _FS_PROC_PAGEMAP_SCAN_H */
