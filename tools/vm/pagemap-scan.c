@@ -521,14 +521,15 @@ static int fail_open(const struct process *process, pid_t pid, const char *file,
 }
 
 /**
- * read_text - read a file of unknown length
+ * read_maps - read the maps file
  * @fd: the file
+ * @pid: the process, for the error
  * @failure: receives the error
  *
  * Return: its text, with a zero at the end, to be freed; or NULL with an error
  * noted.
  */
-static char *read_text(int fd, struct failure *failure)
+static char *read_maps(int fd, pid_t pid, struct failure *failure)
 {
 	size_t length = 0;
 	size_t room = 0;
@@ -550,9 +551,12 @@ static char *read_text(int fd, struct failure *failure)
 		got = read(fd, text + length, room - length - 1);
 		if (got < 0) {
 			free(text);
-			fail(failure, STATUS_ERROR,
-			     "cannot read the process's maps: %s",
-			     strerror(errno));
+			if (errno == ESRCH)
+				fail_exited(pid, failure);
+			else
+				fail(failure, STATUS_ERROR,
+				     "cannot read /proc/%d/maps: %s", pid,
+				     strerror(errno));
 			return NULL;
 		}
 		length += got;
@@ -593,13 +597,15 @@ static int list_mappings(struct process *process, const struct request *request,
 			 struct failure *failure)
 {
 	/* Whole pages are scanned; a range may start or end within one. */
-	__u64 next = request->start & ~(process->page_size - 1);
+	__u64 in_page = process->page_size - 1;
+	__u64 next = request->start & ~in_page;
+	__u64 limit = request->end > ~in_page ? ULLONG_MAX :
+		      (request->end + in_page) & ~in_page;
 	size_t room = 0;
 	char *line, *rest = process->maps;
 
 	while ((line = strsep(&rest, "\n")) && *line) {
 		struct mapping mapping;
-		__u64 end;
 
 		if (!parse_mapping(line, &mapping))
 			return fail(failure, STATUS_ERROR,
@@ -612,11 +618,8 @@ static int list_mappings(struct process *process, const struct request *request,
 		 */
 		if (mapping.start < next)
 			mapping.start = next;
-		end = request->end + (-request->end & (process->page_size - 1));
-		if (end < request->end)
-			end = ULLONG_MAX;
-		if (mapping.end > end)
-			mapping.end = end;
+		if (mapping.end > limit)
+			mapping.end = limit;
 		if (mapping.start >= mapping.end)
 			continue;
 		next = mapping.end;
@@ -670,7 +673,7 @@ static int open_process(struct process *process, const struct request *request,
 	maps = openat(process->directory, "maps", O_RDONLY | O_CLOEXEC);
 	if (maps < 0)
 		return fail_open(process, request->pid, "maps", failure);
-	process->maps = read_text(maps, failure);
+	process->maps = read_maps(maps, request->pid, failure);
 	close(maps);
 	if (!process->maps)
 		return -1;
