@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * PAGEMAP_SCAN: huge pages, transparent and hugetlb, that lie partly in the
+ * range, or for which there is not enough room.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+
+#include "../kselftest_harness.h"
+#include "pagemap_scan_util.h"
+
+#define TIMEOUT	120
+
+/* Which pages of the memory read as written: one flag per page. */
+static int written_pages(struct tracking *tracking, bool *written)
+{
+	struct memory *mem = &tracking->mem;
+	size_t pages = mem->size / page_size(), i;
+	__u64 *categories = calloc(pages, sizeof(*categories));
+	int result = scan_categories(tracking->pagemap, tracking->layout,
+				     mem->addr, mem->size, categories);
+
+	for (i = 0; i < pages; i++)
+		written[i] = categories[i] != NOT_REPORTED &&
+			     categories[i] & PAGE_IS_WRITTEN;
+	free(categories);
+	return result;
+}
+
+/* Check that all pages read as written but for some in a row. */
+static int check_all_but(struct tracking *tracking, size_t first, size_t count)
+{
+	size_t pages = tracking->mem.size / page_size(), i;
+	bool *written = calloc(pages, sizeof(*written));
+	int result = written_pages(tracking, written);
+
+	for (i = 0; i < pages && !result; i++) {
+		bool expected = i < first || i >= first + count;
+
+		if (written[i] == expected)
+			continue;
+		fprintf(stderr, "# page %zu reads as %swritten\n", i,
+			written[i] ? "" : "not ");
+		result = -1;
+	}
+	free(written);
+	return result;
+}
+
+static size_t huge_pages(void)
+{
+	return huge_size() / page_size();
+}
+
+/* Transparent huge pages, registered, populated and not protected. */
+FIXTURE(thp) {
+	struct tracking tracking;
+	struct memory *mem;
+};
+
+FIXTURE_VARIANT(thp) {
+	enum memory_kind kind;
+	enum layout layout;
+};
+
+FIXTURE_VARIANT_ADD(thp, THP_VER1) { MEMORY_THP, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(thp, THP_PM) { MEMORY_THP, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(thp, MEMFD_THP_VER1) { MEMORY_MEMFD_THP, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(thp, MEMFD_THP_PM) { MEMORY_MEMFD_THP, LAYOUT_PM };
+
+FIXTURE_SETUP(thp)
+{
+	if (!machine_has(NEED_THP))
+		SKIP(_exit(255), "needs transparent huge pages");
+	ASSERT_EQ(0, tracking_begin(&self->tracking, variant->kind,
+				    variant->layout));
+	self->mem = &self->tracking.mem;
+	ASSERT_EQ(0, memory_populate(self->mem));
+	ASSERT_EQ(0, check_all_but(&self->tracking, 0, 0));
+}
+
+FIXTURE_TEARDOWN(thp)
+{
+	EXPECT_EQ(0, tracking_end(&self->tracking));
+}
+
+/* Protect pages of the memory, and check that they are reported as one. */
+static int protect_pages(struct tracking *tracking, size_t first, size_t count)
+{
+	struct scan scan = tracking_scan(tracking, PAGEMAP_WP_ENGAGE);
+	struct page_region vec[2];
+	long regions;
+
+	scan.end = scan.start + (first + count) * page_size();
+	scan.start += first * page_size();
+	scan.vec = vec;
+	scan.vec_len = 2;
+	regions = scan_call(tracking->pagemap, &scan);
+	if (scan_check(&scan, regions))
+		return -1;
+	if (regions == 1 && vec[0].start == scan.start &&
+	    vec[0].end == scan.end && scan.walk_end == scan.end)
+		return 0;
+	fprintf(stderr, "# %ld regions\n", regions);
+	return -1;
+}
+
+TEST_F_TIMEOUT(thp, get_leaves_huge_pages_huge, TIMEOUT)
+{
+	EXPECT_EQ(0, check_written(&self->tracking, every_granule));
+	EXPECT_EQ(self->mem->size, huge_mapped_bytes(self->mem->addr));
+}
+
+TEST_F_TIMEOUT(thp, protecting_a_part_protects_that_part, TIMEOUT)
+{
+	size_t inside = huge_pages() / 5;
+
+	EXPECT_EQ(0, protect_pages(&self->tracking, inside, inside));
+	EXPECT_EQ(0, check_all_but(&self->tracking, inside, inside));
+	/* The page that is met in part is split, no other. */
+	EXPECT_EQ(self->mem->size - huge_size(),
+		  huge_mapped_bytes(self->mem->addr));
+}
+
+TEST_F_TIMEOUT(thp, protecting_one_page_protects_that_page, TIMEOUT)
+{
+	size_t last = huge_pages() - 1;
+
+	EXPECT_EQ(0, protect_pages(&self->tracking, last, 1));
+	EXPECT_EQ(0, check_all_but(&self->tracking, last, 1));
+}
+
+TEST_F_TIMEOUT(thp, range_across_two_protects_both_parts, TIMEOUT)
+{
+	size_t half = huge_pages() / 2;
+
+	EXPECT_EQ(0, protect_pages(&self->tracking, half, 2 * half));
+	EXPECT_EQ(0, check_all_but(&self->tracking, half, 2 * half));
+}
+
+TEST_F_TIMEOUT(thp, max_pages_inside_protects_that_part, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	size_t room = huge_pages() + huge_pages() / 3;
+	struct page_region vec[4];
+	long regions;
+
+	scan.vec = vec;
+	scan.vec_len = 4;
+	scan.max_pages = room;
+	regions = scan_call(self->tracking.pagemap, &scan);
+	ASSERT_EQ(0, scan_check(&scan, regions));
+	ASSERT_EQ(1, regions);
+	EXPECT_EQ(room, scan_pages(vec, 1));
+	EXPECT_EQ(scan.start + room * page_size(), scan.walk_end);
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, room));
+}
+
+TEST_F_TIMEOUT(thp, max_pages_without_vec_protects_that_part, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	size_t room = huge_pages() / 3;
+
+	scan.max_pages = room;
+	ASSERT_EQ(0, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, room));
+}
+
+/* A full vec inside of a huge page: its parts' categories must differ. */
+TEST_F_TIMEOUT(thp, full_vec_inside_protects_that_part, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	size_t quarter = huge_pages() / 4;
+	struct page_region region;
+
+	ASSERT_EQ(0, protect_pages(&self->tracking, quarter, quarter));
+	scan.vec = &region;
+	scan.vec_len = 1;
+	ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
+	ASSERT_EQ(0, scan_check(&scan, 1));
+	EXPECT_EQ(scan.start + quarter * page_size(), region.end);
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, 2 * quarter));
+}
+
+TEST_F_TIMEOUT(thp, full_vec_before_leaves_the_huge_page, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	struct page_region region;
+	size_t pages = huge_pages();
+
+	/* A hole in what matches, in front of the second huge page. */
+	ASSERT_EQ(0, protect_pages(&self->tracking, pages - 1, 1));
+	scan.vec = &region;
+	scan.vec_len = 1;
+	ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(scan.start + (pages - 1) * page_size(), region.end);
+	if (variant->layout != LAYOUT_VER0)
+		EXPECT_EQ(scan.start + huge_size(), scan.walk_end);
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, pages));
+}
+
+TEST_F_TIMEOUT(thp, unprotecting_a_part_gives_that_part_back, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	size_t half = huge_pages() / 2;
+
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	ASSERT_EQ(0, uffd_protect(self->tracking.uffd, mem->addr,
+				  half * page_size(), false));
+	EXPECT_EQ(0, check_all_but(&self->tracking, half,
+				   mem->size / page_size() - half));
+}
+
+TEST_F_TIMEOUT(thp, split_by_mprotect_keeps_the_answer, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	ASSERT_EQ(0, mprotect(mem->addr + huge_size() / 2, huge_size() / 4,
+			      PROT_READ));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+	ASSERT_EQ(0, mprotect(mem->addr + huge_size() / 2, huge_size() / 4,
+			      PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+	memory_write(mem, 0);
+	EXPECT_EQ(0, check_all_but(&self->tracking, 1,
+				   mem->size / page_size() - 1));
+}
+
+TEST_F_TIMEOUT(thp, split_of_written_keeps_the_answer, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+
+	ASSERT_EQ(0, mprotect(mem->addr + huge_size() / 2, huge_size() / 4,
+			      PROT_READ));
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, 0));
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+TEST_F_TIMEOUT(thp, dropping_a_part_keeps_the_rest, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	size_t pages = mem->size / page_size(), quarter = huge_pages() / 4, i;
+	bool *written = calloc(pages, sizeof(*written));
+
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	ASSERT_EQ(0, madvise(mem->addr, quarter * page_size(), MADV_DONTNEED));
+	ASSERT_EQ(0, written_pages(&self->tracking, written));
+	for (i = 0; i < pages; i++)
+		ASSERT_EQ(i < quarter && variant->kind == MEMORY_THP,
+			  written[i])
+			TH_LOG("page %zu", i);
+	free(written);
+}
+
+TEST_F_TIMEOUT(thp, dropping_a_whole_page_reads_as_written, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	size_t pages = mem->size / page_size(), i;
+	bool *written = calloc(pages, sizeof(*written));
+	long huge;
+
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	huge = huge_mapped_bytes(mem->addr);
+	if (variant->kind == MEMORY_THP) {
+		/* The entry of the second level is what has to be empty. */
+		ASSERT_EQ(mem->size, huge);
+		ASSERT_EQ(0, madvise(mem->addr, huge_size(), MADV_DONTNEED));
+	} else {
+		ASSERT_EQ(0, memory_punch(mem, 0, huge_pages()));
+	}
+	ASSERT_EQ(0, written_pages(&self->tracking, written));
+	for (i = 0; i < pages; i++)
+		ASSERT_EQ(i < huge_pages(), written[i]) TH_LOG("page %zu", i);
+	free(written);
+	/* The same answer, also when another mask takes another path. */
+	EXPECT_EQ(0, check_categories(self->tracking.pagemap, variant->layout,
+				      mem->addr, huge_size(), KIND_CATEGORIES,
+				      PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN));
+}
+
+/* Pages of base size in one huge page's place, some protected. */
+static int make_small_pages(struct tracking *tracking)
+{
+	struct memory *mem = &tracking->mem;
+
+	if (madvise(mem->addr, mem->size, MADV_NOHUGEPAGE) ||
+	    madvise(mem->addr, mem->size, MADV_DONTNEED))
+		return -1;
+	memset(mem->addr, 0x5a, mem->size);
+	if (huge_mapped_bytes(mem->addr))
+		return -1;
+	return madvise(mem->addr, mem->size, MADV_HUGEPAGE);
+}
+
+FIXTURE(collapse) {
+	struct tracking tracking;
+	struct memory *mem;
+};
+
+FIXTURE_VARIANT(collapse) {
+	enum memory_kind kind;
+	enum layout layout;
+};
+
+FIXTURE_VARIANT_ADD(collapse, THP_VER1) { MEMORY_THP, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(collapse, THP_PM) { MEMORY_THP, LAYOUT_PM };
+
+FIXTURE_SETUP(collapse)
+{
+	if (!machine_has(NEED_THP))
+		SKIP(_exit(255), "needs transparent huge pages");
+	ASSERT_EQ(0, tracking_begin(&self->tracking, variant->kind,
+				    variant->layout));
+	self->mem = &self->tracking.mem;
+}
+
+FIXTURE_TEARDOWN(collapse)
+{
+	EXPECT_EQ(0, tracking_end(&self->tracking));
+}
+
+/* Without this, the cases below that expect no change would prove nothing. */
+TEST_F_TIMEOUT(collapse, of_written_pages_succeeds_and_they_stay_so, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+
+	ASSERT_EQ(0, make_small_pages(&self->tracking));
+	ASSERT_EQ(0, madvise(mem->addr, mem->size, MADV_COLLAPSE));
+	ASSERT_EQ(mem->size, huge_mapped_bytes(mem->addr));
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, 0));
+	EXPECT_EQ(0, protect_written(&self->tracking));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+TEST_F_TIMEOUT(collapse, keeps_the_answer_where_pages_are_protected, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	size_t quarter = huge_pages() / 4;
+
+	ASSERT_EQ(0, make_small_pages(&self->tracking));
+	ASSERT_EQ(0, protect_pages(&self->tracking, quarter, quarter));
+	madvise(mem->addr, mem->size, MADV_COLLAPSE);
+	EXPECT_EQ(0, check_all_but(&self->tracking, quarter, quarter));
+}
+
+TEST_F_TIMEOUT(collapse, keeps_the_answer_where_all_are_protected, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+
+	ASSERT_EQ(0, make_small_pages(&self->tracking));
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	madvise(mem->addr, mem->size, MADV_COLLAPSE);
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+	memory_write(mem, 0);
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, no_granule));
+	EXPECT_EQ(0, protect_written(&self->tracking));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+TEST_F_TIMEOUT(collapse, keeps_the_answer_where_holes_are_protected, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	size_t pages = huge_pages(), i;
+
+	ASSERT_EQ(0, madvise(mem->addr, mem->size, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	for (i = 0; i < pages; i++) {
+		if (i != pages / 2)
+			mem->addr[i * page_size()] = 1;
+	}
+	ASSERT_EQ(0, madvise(mem->addr, mem->size, MADV_HUGEPAGE));
+	madvise(mem->addr, mem->size, MADV_COLLAPSE);
+	for (i = 0; i < pages; i++) {
+		struct scan scan = tracking_scan(&self->tracking, 0);
+		struct page_region region;
+
+		scan.start += i * page_size();
+		scan.end = scan.start + page_size();
+		scan.vec = &region;
+		scan.vec_len = 1;
+		ASSERT_EQ(i != pages / 2,
+			  scan_call(self->tracking.pagemap, &scan))
+			TH_LOG("page %zu", i);
+	}
+}
+
+/* hugetlb pages, registered, populated and not protected. */
+FIXTURE(hugetlb) {
+	struct tracking tracking;
+	struct memory *mem;
+};
+
+FIXTURE_VARIANT(hugetlb) {
+	enum memory_kind kind;
+	enum layout layout;
+};
+
+FIXTURE_VARIANT_ADD(hugetlb, HUGETLB_PRIVATE_VER1) { MEMORY_HUGETLB_PRIVATE, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(hugetlb, HUGETLB_PRIVATE_PM) { MEMORY_HUGETLB_PRIVATE, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(hugetlb, HUGETLB_SHARED_VER1) { MEMORY_HUGETLB_SHARED, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(hugetlb, HUGETLB_SHARED_PM) { MEMORY_HUGETLB_SHARED, LAYOUT_PM };
+
+FIXTURE_SETUP(hugetlb)
+{
+	if (!machine_has(NEED_HUGETLB))
+		SKIP(_exit(255), "needs huge pages");
+	ASSERT_EQ(0, tracking_begin(&self->tracking, variant->kind,
+				    variant->layout));
+	self->mem = &self->tracking.mem;
+	ASSERT_EQ(0, memory_populate(self->mem));
+	ASSERT_EQ(0, check_all_but(&self->tracking, 0, 0));
+}
+
+FIXTURE_TEARDOWN(hugetlb)
+{
+	EXPECT_EQ(0, tracking_end(&self->tracking));
+}
+
+TEST_F_TIMEOUT(hugetlb, range_that_cuts_the_end_is_refused, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+
+	scan.end = scan.start + 2 * huge_size() - page_size();
+	EXPECT_EQ(-1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(EINVAL, errno);
+	/* The first page was whole in the range: it is not lost, either. */
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, 0));
+}
+
+TEST_F_TIMEOUT(hugetlb, range_that_cuts_the_start_is_refused, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+
+	scan.start += page_size();
+	EXPECT_EQ(-1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, 0));
+}
+
+TEST_F_TIMEOUT(hugetlb, range_may_cut_what_is_not_to_be_protected, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	struct page_region region;
+
+	ASSERT_EQ(0, uffd_protect(self->tracking.uffd,
+				  self->mem->addr + huge_size(),
+				  self->mem->size - huge_size(), true));
+	scan.end = scan.start + 2 * huge_size() - page_size();
+	scan.vec = &region;
+	scan.vec_len = 1;
+	ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(scan.start + huge_size(), region.end);
+	EXPECT_EQ(scan.end, scan.walk_end);
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+TEST_F_TIMEOUT(hugetlb, get_may_cut, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, 0);
+	struct page_region region;
+
+	scan.start += page_size();
+	scan.end -= 3 * page_size();
+	scan.vec = &region;
+	scan.vec_len = 1;
+	ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(scan.start, region.start);
+	EXPECT_EQ(scan.end, region.end);
+	EXPECT_EQ(scan.end, scan.walk_end);
+}
+
+TEST_F_TIMEOUT(hugetlb, max_pages_too_small_for_the_first_is_refused, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+
+	scan.max_pages = huge_pages() - 1;
+	EXPECT_EQ(-1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, 0));
+}
+
+TEST_F_TIMEOUT(hugetlb, call_stops_before_the_page_that_does_not_fit, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	struct page_region region;
+
+	scan.max_pages = huge_pages() + 1;
+	scan.vec = &region;
+	scan.vec_len = 1;
+	ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
+	ASSERT_EQ(0, scan_check(&scan, 1));
+	EXPECT_EQ(scan.start + huge_size(), region.end);
+	EXPECT_EQ(region.end, scan.walk_end);
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, huge_pages()));
+}
+
+/* In the same call, pages of base size were protected before the error. */
+TEST_F_TIMEOUT(hugetlb, refused_range_loses_no_page_before_it, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	size_t size = 16 * page_size();
+	char *small = mem->addr - size;
+	struct page_region vec[2];
+
+	ASSERT_EQ(0, map_fixed(small, size, PROT_READ | PROT_WRITE));
+	memset(small, 1, size);
+	ASSERT_EQ(0, uffd_register(self->tracking.uffd, small, size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	scan.start = address(small);
+	scan.end -= page_size();
+	EXPECT_EQ(-1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(EINVAL, errno);
+
+	scan.flags = 0;
+	scan.vec = vec;
+	scan.vec_len = 2;
+	ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(scan.start, vec[0].start);
+	EXPECT_EQ(scan.end, vec[0].end);
+}
+
+static void __attribute__((constructor)) prepare(void)
+{
+	machine_prepare(NEED_THP | NEED_HUGETLB);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,953 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * PAGEMAP_SCAN: that every write to tracked memory is reported, and nothing
+ * else, on every kind of memory.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "../kselftest_harness.h"
+#include "pagemap_scan_util.h"
+
+/* Sized for a kernel with all debug options on an emulated processor. */
+#define TIMEOUT	120
+
+/* Memory that is populated and protected, so that no page is written. */
+FIXTURE(track) {
+	struct tracking tracking;
+	struct memory *mem;
+};
+
+FIXTURE_VARIANT(track) {
+	enum memory_kind kind;
+	enum layout layout;
+};
+
+FIXTURE_VARIANT_ADD(track, ANON_VER1) { MEMORY_ANON, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(track, ANON_PM) { MEMORY_ANON, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(track, THP_VER1) { MEMORY_THP, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(track, THP_PM) { MEMORY_THP, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(track, SHMEM_VER1) { MEMORY_SHMEM, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(track, SHMEM_PM) { MEMORY_SHMEM, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(track, MEMFD_VER1) { MEMORY_MEMFD, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(track, MEMFD_PM) { MEMORY_MEMFD, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(track, MEMFD_THP_VER1) { MEMORY_MEMFD_THP, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(track, MEMFD_THP_PM) { MEMORY_MEMFD_THP, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(track, TMPFS_PRIVATE_VER1) { MEMORY_TMPFS_PRIVATE, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(track, TMPFS_PRIVATE_PM) { MEMORY_TMPFS_PRIVATE, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(track, TMPFS_SHARED_VER1) { MEMORY_TMPFS_SHARED, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(track, TMPFS_SHARED_PM) { MEMORY_TMPFS_SHARED, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(track, EXT4_PRIVATE_VER1) { MEMORY_EXT4_PRIVATE, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(track, EXT4_PRIVATE_PM) { MEMORY_EXT4_PRIVATE, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(track, EXT4_SHARED_VER1) { MEMORY_EXT4_SHARED, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(track, EXT4_SHARED_PM) { MEMORY_EXT4_SHARED, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(track, HUGETLB_PRIVATE_VER1) { MEMORY_HUGETLB_PRIVATE, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(track, HUGETLB_PRIVATE_PM) { MEMORY_HUGETLB_PRIVATE, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(track, HUGETLB_SHARED_VER1) { MEMORY_HUGETLB_SHARED, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(track, HUGETLB_SHARED_PM) { MEMORY_HUGETLB_SHARED, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(track, KSM_VER1) { MEMORY_KSM, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(track, KSM_PM) { MEMORY_KSM, LAYOUT_PM };
+
+FIXTURE_SETUP(track)
+{
+	if (!machine_has(memory_needs(variant->kind)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
+	ASSERT_EQ(0, tracking_begin(&self->tracking, variant->kind,
+				    variant->layout));
+	ASSERT_EQ(0, tracking_populate(&self->tracking));
+	self->mem = &self->tracking.mem;
+}
+
+FIXTURE_TEARDOWN(track)
+{
+	/* In async mode no write-protect fault is ever sent. */
+	EXPECT_EQ(0, tracking_end(&self->tracking));
+}
+
+TEST_F_TIMEOUT(track, write_is_reported_once, TIMEOUT)
+{
+	write_set(self->mem, some_granules);
+	EXPECT_EQ(0, check_reported_and_protect(&self->tracking,
+						some_granules));
+	EXPECT_EQ(0, check_reported_and_protect(&self->tracking, no_granule));
+}
+
+TEST_F_TIMEOUT(track, write_is_reported_in_every_round, TIMEOUT)
+{
+	int round;
+
+	for (round = 0; round < 3; round++) {
+		write_set(self->mem, some_granules);
+		EXPECT_EQ(0, check_reported_and_protect(&self->tracking,
+							some_granules));
+		write_set(self->mem, other_granules);
+		EXPECT_EQ(0, check_reported_and_protect(&self->tracking,
+							other_granules));
+	}
+}
+
+TEST_F_TIMEOUT(track, call_without_the_flag_protects_nothing, TIMEOUT)
+{
+	write_set(self->mem, some_granules);
+	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
+	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
+}
+
+TEST_F_TIMEOUT(track, call_without_vec_protects_and_counts, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	struct scan count = tracking_scan(&self->tracking, 0);
+
+	write_set(self->mem, some_granules);
+	ASSERT_EQ(0, scan_call(self->tracking.pagemap, &count));
+	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
+
+	EXPECT_EQ(0, scan_call(self->tracking.pagemap, &scan));
+	if (variant->layout == LAYOUT_VER1) {
+		EXPECT_LT(0, scan.pages);
+		EXPECT_EQ(count.pages, scan.pages);
+	}
+	EXPECT_EQ(scan.end, scan.walk_end);
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+TEST_F_TIMEOUT(track, pages_that_do_not_match_are_not_protected, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+
+	write_set(self->mem, some_granules);
+	/* Written pages are present here, whatever the kind. */
+	scan.excluded = PAGE_IS_PRESENT;
+	EXPECT_EQ(0, scan_check(&scan, scan_call(self->tracking.pagemap,
+						 &scan)));
+	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
+}
+
+TEST_F_TIMEOUT(track, read_is_not_a_write, TIMEOUT)
+{
+	size_t i;
+
+	for (i = 0; i < self->mem->count; i++)
+		memory_read(self->mem, i);
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+/* The kernel writes for the target: copy_to_user(). */
+TEST_F_TIMEOUT(track, write_by_a_system_call_is_reported, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	int zero = open("/dev/zero", O_RDONLY);
+	size_t i;
+
+	ASSERT_LE(0, zero);
+	for (i = 0; i < mem->count; i++) {
+		if (!some_granules(mem, i))
+			continue;
+		ASSERT_EQ(16, read(zero, mem->addr + i * mem->granule, 16));
+	}
+	EXPECT_EQ(0, check_reported_and_protect(&self->tracking,
+						some_granules));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+/* The kernel writes through the page, not through the page tables. */
+TEST_F_TIMEOUT(track, write_by_process_vm_writev_is_reported, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	char data[16] = "written";
+	struct iovec from = { data, sizeof(data) }, to = { .iov_len = 16 };
+	size_t i;
+
+	for (i = 0; i < mem->count; i++) {
+		if (!some_granules(mem, i))
+			continue;
+		to.iov_base = mem->addr + i * mem->granule;
+		ASSERT_EQ(16, process_vm_writev(getpid(), &from, 1, &to, 1, 0));
+		ASSERT_STREQ("written", to.iov_base);
+	}
+	EXPECT_EQ(0, check_reported_and_protect(&self->tracking,
+						some_granules));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+/* As a debugger does. */
+TEST_F_TIMEOUT(track, write_to_proc_mem_is_reported, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	int fd = open("/proc/self/mem", O_RDWR);
+	size_t i;
+
+	ASSERT_LE(0, fd);
+	for (i = 0; i < mem->count; i++) {
+		char *p = mem->addr + i * mem->granule;
+
+		if (!some_granules(mem, i))
+			continue;
+		ASSERT_EQ(8, pwrite64(fd, "written", 8, address(p)));
+		ASSERT_STREQ("written", p);
+	}
+	EXPECT_EQ(0, check_reported_and_protect(&self->tracking,
+						some_granules));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+TEST_F_TIMEOUT(track, uffdio_writeprotect_works_on, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	int uffd = self->tracking.uffd;
+
+	write_set(mem, some_granules);
+	ASSERT_EQ(0, check_written(&self->tracking, some_granules));
+	ASSERT_EQ(0, uffd_protect(uffd, mem->addr, mem->size, true));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+
+	write_set(mem, some_granules);
+	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
+
+	ASSERT_EQ(0, uffd_protect(uffd, mem->addr, mem->size, false));
+	EXPECT_EQ(0, check_written(&self->tracking, every_granule));
+}
+
+TEST_F_TIMEOUT(track, user_mode_only_descriptor_tracks_the_kernel_too, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	__u64 features = UFFD_FEATURE_WP_ASYNC;
+	int zero = open("/dev/zero", O_RDONLY);
+	size_t i;
+
+	ASSERT_LE(0, zero);
+	ASSERT_EQ(0, uffd_unregister(self->tracking.uffd, mem->addr,
+				     mem->size));
+	close(self->tracking.uffd);
+	self->tracking.uffd = uffd_create(UFFD_USER_MODE_ONLY, &features);
+	ASSERT_LE(0, self->tracking.uffd);
+	ASSERT_EQ(0, uffd_register(self->tracking.uffd, mem->addr, mem->size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	ASSERT_EQ(0, check_written(&self->tracking, no_granule));
+
+	for (i = 0; i < mem->count; i++) {
+		if (some_granules(mem, i))
+			ASSERT_EQ(16, read(zero, mem->addr + i * mem->granule,
+					   16));
+	}
+	EXPECT_EQ(0, check_reported_and_protect(&self->tracking,
+						some_granules));
+	write_set(mem, other_granules);
+	EXPECT_EQ(0, check_written(&self->tracking, other_granules));
+}
+
+/* The granules that a call which stopped early left. */
+static __u64 left_from;
+
+static bool some_granules_left(struct memory *mem, size_t granule)
+{
+	return some_granules(mem, granule) &&
+	       address(mem->addr) + granule * mem->granule >= left_from;
+}
+
+static bool granules_left(struct memory *mem, size_t granule)
+{
+	return address(mem->addr) + granule * mem->granule >= left_from;
+}
+
+TEST_F_TIMEOUT(track, full_vec_leaves_the_rest_untouched, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	struct page_region region;
+	unsigned int calls = 0;
+
+	scan.vec = &region;
+	scan.vec_len = 1;
+	write_set(self->mem, some_granules);
+	for (;;) {
+		long regions = scan_call(self->tracking.pagemap, &scan);
+
+		ASSERT_EQ(0, scan_check(&scan, regions));
+		if (!regions)
+			break;
+		calls++;
+		left_from = region.end;
+		ASSERT_EQ(0, check_written(&self->tracking,
+					   some_granules_left));
+		ASSERT_LT(scan.start, scan.walk_end);
+		scan.start = scan.walk_end;
+		if (scan.start == scan.end)
+			break;
+	}
+	/* With a region or less there is no rest. */
+	EXPECT_LT(1, calls);
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+TEST_F_TIMEOUT(track, max_pages_leaves_the_rest_untouched, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	size_t pages = mem->size / page_size(), granule_pages;
+	struct page_region vec[8];
+	long regions;
+
+	granule_pages = mem->granule / page_size();
+	ASSERT_EQ(0, uffd_protect(self->tracking.uffd, mem->addr, mem->size,
+				  false));
+	scan.vec = vec;
+	scan.vec_len = 8;
+	scan.max_pages = 2 * granule_pages;
+	regions = scan_call(self->tracking.pagemap, &scan);
+	ASSERT_EQ(0, scan_check(&scan, regions));
+	ASSERT_EQ(1, regions);
+	EXPECT_EQ(scan.max_pages, scan_pages(vec, regions));
+	EXPECT_EQ(vec[0].end, scan.walk_end);
+	left_from = vec[0].end;
+	EXPECT_EQ(0, check_written(&self->tracking, granules_left));
+
+	/* Exactly as many as there are: complete. */
+	scan.start = scan.walk_end;
+	scan.max_pages = pages - 2 * granule_pages;
+	regions = scan_call(self->tracking.pagemap, &scan);
+	ASSERT_EQ(0, scan_check(&scan, regions));
+	EXPECT_EQ(scan.max_pages, scan_pages(vec, regions));
+	EXPECT_EQ(scan.end, scan.walk_end);
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+/* A place for one region, followed by a page that can't be accessed. */
+static struct page_region *last_region_of_page(void)
+{
+	char *page = map_pages(1, PROT_READ | PROT_WRITE);
+
+	return page ? (struct page_region *)(page + page_size()) - 1 : NULL;
+}
+
+TEST_F_TIMEOUT(track, fault_in_vec_loses_nothing, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+
+	scan.vec = last_region_of_page();
+	ASSERT_TRUE(!!scan.vec);
+	scan.vec_len = self->mem->count;
+	write_set(self->mem, some_granules);
+	EXPECT_EQ(-1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, some_granules));
+}
+
+/* The regions can be stored, but walk_end can't be. */
+TEST_F_TIMEOUT(track, fault_in_the_argument_loses_nothing, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	struct page_region vec[64];
+	void *arg = map_pages(1, PROT_READ | PROT_WRITE);
+	long result;
+
+	ASSERT_TRUE(!!arg);
+	if (variant->layout == LAYOUT_PM) {
+		*(struct pm_scan_arg *)arg = (struct pm_scan_arg) {
+			.size = sizeof(struct pm_scan_arg),
+			.flags = PAGEMAP_WP_ENGAGE,
+			.start = address(mem->addr),
+			.end = address(mem->addr) + mem->size,
+			.vec = address(vec),
+			.vec_len = 64,
+			.category_mask = PAGE_IS_WRITTEN,
+		};
+	} else {
+		*(struct pagemap_scan_arg *)arg = (struct pagemap_scan_arg) {
+			.size = sizeof(struct pagemap_scan_arg),
+			.flags = PAGEMAP_WP_ENGAGE,
+			.start = address(mem->addr),
+			.len = mem->size,
+			.vec = address(vec),
+			.vec_len = 64,
+			.required_mask = PAGE_IS_WRITTEN,
+		};
+	}
+	ASSERT_EQ(0, mprotect(arg, page_size(), PROT_READ));
+	write_set(mem, some_granules);
+	result = ioctl(self->tracking.pagemap, PAGEMAP_SCAN, arg);
+	EXPECT_EQ(-1, result);
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, some_granules));
+}
+
+static bool first_half(struct memory *mem, size_t granule)
+{
+	return granule < mem->count / 2;
+}
+
+static bool some_of_first_half(struct memory *mem, size_t granule)
+{
+	return first_half(mem, granule) && some_granules(mem, granule);
+}
+
+TEST_F_TIMEOUT(track, wp_required_fails_before_it_protects, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE |
+							  PAGEMAP_WP_REQUIRED);
+	struct page_region vec[64];
+
+	scan.vec = vec;
+	scan.vec_len = 64;
+	write_set(mem, some_of_first_half);
+	ASSERT_EQ(0, check_written(&self->tracking, some_of_first_half));
+	ASSERT_EQ(0, uffd_unregister(self->tracking.uffd,
+				     mem->addr + mem->size / 2, mem->size / 2));
+
+	EXPECT_EQ(-1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(EPERM, errno);
+	/* Not even undone: nothing was protected. */
+	scan.flags = 0;
+	scan.end = scan.start + mem->size / 2;
+	EXPECT_LT(0, scan_call(self->tracking.pagemap, &scan));
+	mem->count /= 2;
+	mem->size /= 2;
+	EXPECT_EQ(0, check_written(&self->tracking, some_of_first_half));
+	mem->size *= 2;
+}
+
+TEST_F_TIMEOUT(track, wp_required_alone_checks_too, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_REQUIRED);
+
+	EXPECT_EQ(0, scan_call(self->tracking.pagemap, &scan));
+	ASSERT_EQ(0, uffd_unregister(self->tracking.uffd, self->mem->addr,
+				     self->mem->size));
+	EXPECT_EQ(-1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(EPERM, errno);
+}
+
+TEST_F_TIMEOUT(track, engage_passes_over_what_is_not_armed, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	struct page_region vec[64];
+	struct scan scan = {
+		.layout = variant->layout,
+		.flags = PAGEMAP_WP_ENGAGE,
+		.start = address(mem->addr),
+		.end = address(mem->addr) + mem->size,
+		.vec = vec,
+		.vec_len = 64,
+		.returned = PAGE_IS_WPALLOWED,
+	};
+	__u64 half = scan.start + mem->size / 2;
+	long regions;
+
+	ASSERT_EQ(0, uffd_unregister(self->tracking.uffd, mem->addr,
+				     mem->size / 2));
+	write_set(mem, first_half);
+	regions = scan_call(self->tracking.pagemap, &scan);
+	ASSERT_EQ(0, scan_check(&scan, regions));
+	ASSERT_EQ(1, regions);
+	EXPECT_EQ(half, vec[0].start);
+	EXPECT_EQ(scan.end, vec[0].end);
+	EXPECT_EQ(PAGE_IS_WPALLOWED, vec[0].categories);
+	EXPECT_EQ(scan.end, scan.walk_end);
+
+	/* A call that does not protect passes over nothing. */
+	scan.flags = 0;
+	regions = scan_call(self->tracking.pagemap, &scan);
+	ASSERT_EQ(0, scan_check(&scan, regions));
+	ASSERT_EQ(2, regions);
+	EXPECT_EQ(scan.start, vec[0].start);
+	EXPECT_EQ(half, vec[0].end);
+	EXPECT_EQ(0, vec[0].categories);
+	EXPECT_EQ(PAGE_IS_WPALLOWED, vec[1].categories);
+
+	/* And what was passed over is writable, without a fault to resolve. */
+	write_set(mem, first_half);
+}
+
+/* Another process, and what it says to the test. */
+struct helper {
+	pid_t pid;
+	int socket;
+};
+
+static void helper_tell(int socket)
+{
+	if (write(socket, "", 1) != 1)
+		abort();
+}
+
+static void helper_await(int socket)
+{
+	char byte;
+
+	if (read(socket, &byte, 1) != 1)
+		_exit(99);
+}
+
+/* Fork a process that runs @run with its end of a socket. */
+static struct helper helper_start(int (*run)(struct tracking *tracking,
+					     int socket),
+				  struct tracking *tracking)
+{
+	struct helper helper = { .pid = -1 };
+	int sockets[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sockets))
+		return helper;
+	helper.socket = sockets[0];
+	helper.pid = fork();
+	if (!helper.pid) {
+		close(sockets[0]);
+		_exit(run(tracking, sockets[1]));
+	}
+	close(sockets[1]);
+	return helper;
+}
+
+/* The helper's exit status, or -1 where it did not exit by itself. */
+static int helper_end(struct helper *helper)
+{
+	int status;
+
+	close(helper->socket);
+	if (waitpid(helper->pid, &status, 0) != helper->pid ||
+	    !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+static int scan_parent(struct tracking *tracking, int socket)
+{
+	close(tracking->pagemap);
+	tracking->pagemap = pagemap_open(getppid());
+	helper_tell(socket);
+	helper_await(socket);
+	if (tracking->pagemap < 0)
+		return 1;
+	if (check_reported_and_protect(tracking, some_granules))
+		return 2;
+	return check_written(tracking, no_granule) ? 3 : 0;
+}
+
+TEST_F_TIMEOUT(track, another_process_can_scan_and_protect, TIMEOUT)
+{
+	struct helper helper = helper_start(scan_parent, &self->tracking);
+
+	ASSERT_LT(0, helper.pid);
+	helper_await(helper.socket);
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	ASSERT_EQ(0, check_written(&self->tracking, no_granule));
+	write_set(self->mem, some_granules);
+	helper_tell(helper.socket);
+	EXPECT_EQ(0, helper_end(&helper));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+	write_set(self->mem, other_granules);
+	EXPECT_EQ(0, check_written(&self->tracking, other_granules));
+}
+
+/* Protect the parent's memory, with a vec that blocks on its first access. */
+static int scan_parent_and_block(struct tracking *tracking, int socket)
+{
+	struct scan scan = tracking_scan(tracking, PAGEMAP_WP_ENGAGE);
+	__u64 features = 0;
+	int pagemap = pagemap_open(getppid());
+	int uffd = uffd_create(0, &features);
+
+	scan.vec = map_pages(1, PROT_READ | PROT_WRITE);
+	scan.vec_len = tracking->mem.count;
+	if (uffd < 0 || !scan.vec ||
+	    uffd_register(uffd, scan.vec, page_size(),
+			  UFFDIO_REGISTER_MODE_MISSING, NULL))
+		return 1;
+	helper_tell(socket);
+	helper_await(socket);
+	scan_call(pagemap, &scan);
+	return 2;
+}
+
+TEST_F_TIMEOUT(track, scanner_that_is_killed_loses_nothing, TIMEOUT)
+{
+	struct helper helper = helper_start(scan_parent_and_block,
+					    &self->tracking);
+	struct page_region region;
+	struct scan scan = tracking_scan(&self->tracking, 0);
+	int status, tries;
+
+	scan.vec = &region;
+	scan.vec_len = 1;
+	ASSERT_LT(0, helper.pid);
+	helper_await(helper.socket);
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	ASSERT_EQ(0, check_written(&self->tracking, no_granule));
+	write_set(self->mem, some_granules);
+	ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
+
+	/* Wait until it has protected all and copies the answer out. */
+	helper_tell(helper.socket);
+	for (tries = 0; tries < 3000; tries++) {
+		if (!scan_call(self->tracking.pagemap, &scan))
+			break;
+		usleep(10000);
+	}
+	ASSERT_EQ(0, scan_call(self->tracking.pagemap, &scan));
+	/* It does not keep the target from changing its mappings meanwhile. */
+	ASSERT_TRUE(!!map_pages(1, PROT_READ));
+
+	ASSERT_EQ(0, kill(helper.pid, SIGKILL));
+	ASSERT_EQ(helper.pid, waitpid(helper.pid, &status, 0));
+	ASSERT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, some_granules));
+}
+
+/* Write to one's own copy of the memory, and see that it is not tracked. */
+static int write_everywhere(struct tracking *tracking, int socket)
+{
+	struct scan scan = tracking_scan(tracking, 0);
+	struct page_region region;
+
+	write_set(&tracking->mem, every_granule);
+	tracking->pagemap = pagemap_open(getpid());
+	scan.vec = &region;
+	scan.vec_len = 1;
+	scan.required = PAGE_IS_WPALLOWED;
+	return scan_call(tracking->pagemap, &scan) ? 1 : 0;
+}
+
+TEST_F_TIMEOUT(track, fork_loses_nothing_and_child_can_write, TIMEOUT)
+{
+	struct helper helper;
+
+	write_set(self->mem, some_granules);
+	helper = helper_start(write_everywhere, &self->tracking);
+	ASSERT_LT(0, helper.pid);
+	EXPECT_EQ(0, helper_end(&helper));
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, some_granules));
+
+	write_set(self->mem, other_granules);
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, every_granule));
+	EXPECT_EQ(0, protect_written(&self->tracking));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+	write_set(self->mem, some_granules);
+	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
+}
+
+static int move_memory(struct memory *mem)
+{
+	char *to = reserve_addresses(mem->size, huge_size());
+
+	if (!to ||
+	    mremap(mem->addr, mem->size, mem->size,
+		   MREMAP_MAYMOVE | MREMAP_FIXED, to) != to) {
+		perror("# mremap");
+		return -1;
+	}
+	mem->addr = to;
+	return 0;
+}
+
+TEST_F_TIMEOUT(track, mremap_loses_nothing, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+
+	write_set(mem, some_granules);
+	ASSERT_EQ(0, move_memory(mem));
+	/* Not registered any more; every page can be written. */
+	write_set(mem, some_granules);
+	ASSERT_EQ(0, uffd_register(self->tracking.uffd, mem->addr, mem->size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, some_granules));
+	write_set(mem, other_granules);
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, every_granule));
+	EXPECT_EQ(0, protect_written(&self->tracking));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+	write_set(mem, some_granules);
+	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
+}
+
+static void *take_remap_event(void *argument)
+{
+	struct pollfd poll_uffd = { *(int *)argument, POLLIN };
+	struct uffd_msg message;
+
+	if (poll(&poll_uffd, 1, TIMEOUT * 1000) != 1 ||
+	    read(poll_uffd.fd, &message, sizeof(message)) != sizeof(message) ||
+	    message.event != UFFD_EVENT_REMAP)
+		return NULL;
+	return argument;
+}
+
+TEST_F_TIMEOUT(track, mremap_with_event_keeps_the_answer, TIMEOUT)
+{
+	__u64 features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_EVENT_REMAP;
+	struct memory *mem = self->mem;
+	pthread_t thread;
+	void *taken;
+
+	ASSERT_EQ(0, uffd_unregister(self->tracking.uffd, mem->addr,
+				     mem->size));
+	close(self->tracking.uffd);
+	self->tracking.uffd = uffd_create(0, &features);
+	ASSERT_LE(0, self->tracking.uffd);
+	ASSERT_EQ(0, uffd_register(self->tracking.uffd, mem->addr, mem->size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	write_set(mem, some_granules);
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, take_remap_event,
+				    &self->tracking.uffd));
+	ASSERT_EQ(0, move_memory(mem));
+	ASSERT_EQ(0, pthread_join(thread, &taken));
+	ASSERT_TRUE(!!taken);
+
+	EXPECT_EQ(0, check_reported_and_protect(&self->tracking,
+						some_granules));
+	write_set(mem, other_granules);
+	EXPECT_EQ(0, check_written(&self->tracking, other_granules));
+}
+
+/*
+ * A writer and a scanner that keeps a copy: when the writer has stopped and
+ * the scanner has looked once more, the copy is right.
+ */
+struct copying {
+	struct memory *mem;
+	unsigned int copy[1024];
+	unsigned long reported;
+	bool stop;
+};
+
+static void *write_all_the_time(void *argument)
+{
+	struct copying *copying = argument;
+	unsigned int random = 1;
+
+	while (!__atomic_load_n(&copying->stop, __ATOMIC_RELAXED)) {
+		random = random * 1103515245 + 12345;
+		memory_write(copying->mem,
+			     (random >> 8) % copying->mem->count);
+	}
+	return NULL;
+}
+
+static unsigned int first_word(struct memory *mem, size_t granule)
+{
+	return touch_read(mem->addr + granule * mem->granule);
+}
+
+static int copy_what_is_reported(struct tracking *tracking,
+				 struct copying *copying)
+{
+	struct memory *mem = copying->mem;
+	struct scan scan = tracking_scan(tracking, PAGEMAP_WP_ENGAGE);
+	struct page_region vec[16];
+	long regions, i;
+	__u64 addr;
+
+	scan.vec = vec;
+	scan.vec_len = 16;
+	do {
+		regions = scan_call(tracking->pagemap, &scan);
+		if (scan_check(&scan, regions))
+			return -1;
+		for (i = 0; i < regions; i++) {
+			for (addr = vec[i].start; addr < vec[i].end;
+			     addr += page_size()) {
+				__u64 offset = addr - address(mem->addr);
+				size_t granule = offset / mem->granule;
+
+				if (offset % mem->granule)
+					continue;
+				copying->copy[granule] =
+					first_word(mem, granule);
+				copying->reported++;
+			}
+		}
+		scan.start = scan.walk_end;
+	} while (scan.start != scan.end);
+	return 0;
+}
+
+TEST_F_TIMEOUT(track, writes_beside_the_scanner_are_not_lost, TIMEOUT)
+{
+	static struct copying copying;
+	struct memory *mem = self->mem;
+	pthread_t writer;
+	size_t i;
+	int round;
+
+	ASSERT_GE(ARRAY_SIZE(copying.copy), mem->count);
+	copying.mem = mem;
+	for (i = 0; i < mem->count; i++)
+		copying.copy[i] = first_word(mem, i);
+	ASSERT_EQ(0, pthread_create(&writer, NULL, write_all_the_time,
+				    &copying));
+	for (round = 0; round < 200 || copying.reported < 2 * mem->count;
+	     round++)
+		ASSERT_EQ(0, copy_what_is_reported(&self->tracking, &copying));
+	__atomic_store_n(&copying.stop, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(writer, NULL));
+
+	ASSERT_EQ(0, copy_what_is_reported(&self->tracking, &copying));
+	for (i = 0; i < mem->count; i++)
+		EXPECT_EQ(first_word(mem, i), copying.copy[i])
+			TH_LOG("granule %zu of %zu", i, mem->count);
+}
+
+/* Memory that is registered, and of which no page has been touched. */
+FIXTURE(untouched) {
+	struct tracking tracking;
+	struct memory *mem;
+};
+
+FIXTURE_VARIANT(untouched) {
+	enum memory_kind kind;
+	enum layout layout;
+};
+
+FIXTURE_VARIANT_ADD(untouched, ANON_VER1) { MEMORY_ANON, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(untouched, ANON_PM) { MEMORY_ANON, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(untouched, THP_VER1) { MEMORY_THP, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(untouched, THP_PM) { MEMORY_THP, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(untouched, SHMEM_VER1) { MEMORY_SHMEM, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(untouched, SHMEM_PM) { MEMORY_SHMEM, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(untouched, MEMFD_VER1) { MEMORY_MEMFD, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(untouched, MEMFD_PM) { MEMORY_MEMFD, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(untouched, MEMFD_THP_VER1) { MEMORY_MEMFD_THP, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(untouched, MEMFD_THP_PM) { MEMORY_MEMFD_THP, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(untouched, TMPFS_PRIVATE_VER1) { MEMORY_TMPFS_PRIVATE, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(untouched, TMPFS_PRIVATE_PM) { MEMORY_TMPFS_PRIVATE, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(untouched, TMPFS_SHARED_VER1) { MEMORY_TMPFS_SHARED, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(untouched, TMPFS_SHARED_PM) { MEMORY_TMPFS_SHARED, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(untouched, EXT4_PRIVATE_VER1) { MEMORY_EXT4_PRIVATE, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(untouched, EXT4_PRIVATE_PM) { MEMORY_EXT4_PRIVATE, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(untouched, EXT4_SHARED_VER1) { MEMORY_EXT4_SHARED, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(untouched, EXT4_SHARED_PM) { MEMORY_EXT4_SHARED, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(untouched, HUGETLB_PRIVATE_VER1) { MEMORY_HUGETLB_PRIVATE, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(untouched, HUGETLB_PRIVATE_PM) { MEMORY_HUGETLB_PRIVATE, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(untouched, HUGETLB_SHARED_VER1) { MEMORY_HUGETLB_SHARED, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(untouched, HUGETLB_SHARED_PM) { MEMORY_HUGETLB_SHARED, LAYOUT_PM };
+
+FIXTURE_SETUP(untouched)
+{
+	if (!machine_has(memory_needs(variant->kind)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
+	ASSERT_EQ(0, tracking_begin(&self->tracking, variant->kind,
+				    variant->layout));
+	self->mem = &self->tracking.mem;
+}
+
+FIXTURE_TEARDOWN(untouched)
+{
+	EXPECT_EQ(0, tracking_end(&self->tracking));
+}
+
+static size_t present_pages(struct tracking *tracking)
+{
+	return pages_with(tracking->pagemap, tracking->mem.addr,
+			  tracking->mem.size, PAGEMAP_PRESENT);
+}
+
+TEST_F_TIMEOUT(untouched, reads_as_written_until_it_is_protected, TIMEOUT)
+{
+	EXPECT_EQ(0, check_categories(self->tracking.pagemap, variant->layout,
+				      self->mem->addr, self->mem->size,
+				      KIND_CATEGORIES,
+				      PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN));
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	EXPECT_EQ(0, check_categories(self->tracking.pagemap, variant->layout,
+				      self->mem->addr, self->mem->size,
+				      KIND_CATEGORIES, PAGE_IS_WPALLOWED));
+	EXPECT_EQ(0, present_pages(&self->tracking));
+}
+
+TEST_F_TIMEOUT(untouched, read_is_not_a_write, TIMEOUT)
+{
+	size_t i;
+
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	for (i = 0; i < self->mem->count; i++)
+		memory_read(self->mem, i);
+	EXPECT_LE(self->mem->count, present_pages(&self->tracking));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+
+	write_set(self->mem, some_granules);
+	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
+}
+
+TEST_F_TIMEOUT(untouched, write_is_reported, TIMEOUT)
+{
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	write_set(self->mem, some_granules);
+	EXPECT_EQ(0, check_reported_and_protect(&self->tracking,
+						some_granules));
+	write_set(self->mem, other_granules);
+	EXPECT_EQ(0, check_reported_and_protect(&self->tracking,
+						other_granules));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+TEST_F_TIMEOUT(untouched, write_by_a_system_call_is_reported, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	int zero = open("/dev/zero", O_RDONLY);
+	size_t i;
+
+	ASSERT_LE(0, zero);
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	for (i = 0; i < mem->count; i++) {
+		if (some_granules(mem, i))
+			ASSERT_EQ(16, read(zero, mem->addr + i * mem->granule,
+					   16));
+	}
+	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
+}
+
+TEST_F_TIMEOUT(untouched, uffdio_writeprotect_protects_holes, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+
+	ASSERT_EQ(0, uffd_protect(self->tracking.uffd, mem->addr, mem->size,
+				  true));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+	write_set(mem, some_granules);
+	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
+}
+
+TEST_F_TIMEOUT(untouched, max_pages_leaves_the_rest_untouched, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	struct page_region region;
+
+	scan.vec = &region;
+	scan.vec_len = 1;
+	scan.max_pages = 2 * self->mem->granule / page_size();
+	ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
+	ASSERT_EQ(0, scan_check(&scan, 1));
+	EXPECT_EQ(scan.max_pages, scan_pages(&region, 1));
+	EXPECT_EQ(region.end, scan.walk_end);
+	left_from = region.end;
+	EXPECT_EQ(0, check_written(&self->tracking, granules_left));
+}
+
+TEST_F_TIMEOUT(untouched, fault_in_vec_loses_nothing, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	write_set(self->mem, some_granules);
+	scan.vec = last_region_of_page();
+	ASSERT_TRUE(!!scan.vec);
+	scan.vec_len = self->mem->count;
+	EXPECT_EQ(-1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, some_granules));
+}
+
+static void __attribute__((constructor)) prepare(void)
+{
+	machine_prepare(NEED_FILES | NEED_THP | NEED_HUGETLB | NEED_KSM |
+			NEED_PAGE_FLAGS);
+}
+
+TEST_HARNESS_MAIN
