@@ -598,7 +598,8 @@ static bool pagemap_scan_look(struct pagemap_scan *scan,
 	pte_t *start_pte, *ptep;
 	spinlock_t *ptl;
 
-	start_pte = ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	ptep = start_pte;
 	for (; addr < end; addr += PAGE_SIZE, ptep++) {
 		u64 categories;
 
@@ -631,7 +632,8 @@ static int pagemap_scan_ptes(struct pagemap_scan *scan,
 	spinlock_t *ptl;
 	int ret = 0;
 
-	start_pte = ptep = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
+	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
+	ptep = start_pte;
 	arch_enter_lazy_mmu_mode();
 	for (; start < end; start = next) {
 		pte_t *run = ptep;
@@ -1275,8 +1277,8 @@ void pagemap_scan_exit(struct pagemap_scan *scan)
 int pagemap_scan_begin_chunk(struct pagemap_scan *scan, struct mm_struct *mm)
 {
 	const struct pagemap_scan_request *request = scan->request;
-	struct vm_area_struct *vma;
 	VMA_ITERATOR(vmi, mm, request->start);
+	struct vm_area_struct *vma;
 
 	scan->budget = PAGEMAP_SCAN_BUDGET;
 	/* None can be registered while the mmap lock is held */
