@@ -21,16 +21,16 @@
 
 /* Categories of a page, and bits of the masks below. */
 #ifndef PAGE_IS_WPALLOWED
-#define PAGE_IS_WPALLOWED	(1 << 0) /* async write-protection is armed */
-#define PAGE_IS_WRITTEN		(1 << 1) /* written since it was protected */
-#define PAGE_IS_FILE		(1 << 2) /* not an anonymous page */
-#define PAGE_IS_PRESENT		(1 << 3) /* in memory */
-#define PAGE_IS_SWAPPED		(1 << 4) /* in swap, or in device memory */
-#define PAGE_IS_PFNZERO		(1 << 5) /* the shared zero page */
-#define PAGE_IS_HUGE		(1 << 6) /* part of a PMD-mapped or hugetlb page */
+#define PAGE_IS_WPALLOWED	0x01 /* async write-protection is armed */
+#define PAGE_IS_WRITTEN		0x02 /* written since it was protected */
+#define PAGE_IS_FILE		0x04 /* not an anonymous page */
+#define PAGE_IS_PRESENT		0x08 /* in memory */
+#define PAGE_IS_SWAPPED		0x10 /* in swap, or in device memory */
+#define PAGE_IS_PFNZERO		0x20 /* the shared zero page */
+#define PAGE_IS_HUGE		0x40 /* part of a PMD-mapped or hugetlb page */
 #endif
 #ifndef PAGE_IS_SOFT_DIRTY
-#define PAGE_IS_SOFT_DIRTY	(1 << 7) /* as bit 55 of a pagemap entry */
+#define PAGE_IS_SOFT_DIRTY	0x80 /* as bit 55 of a pagemap entry */
 #endif
 
 #ifndef PM_SCAN_WP_MATCHING
@@ -51,9 +51,9 @@ struct page_region {
 
 /* Values of pagemap_scan_arg.flags. */
 /* Write-protect the matching pages that are written. */
-#define PAGEMAP_WP_ENGAGE	(1 << 0)
+#define PAGEMAP_WP_ENGAGE	0x01
 /* Fail with EPERM where the range meets a VMA that can't be protected. */
-#define PAGEMAP_WP_REQUIRED	(1 << 1)
+#define PAGEMAP_WP_REQUIRED	0x02
 
 /* Values of pagemap_scan_arg.size: the versions of the structure. */
 #define PAGEMAP_SCAN_ARG_SIZE_VER0	88
@@ -101,8 +101,8 @@ struct pagemap_scan_arg {
 
 #ifndef PM_SCAN_WP_MATCHING
 /* Values of pm_scan_arg.flags, the same as PAGEMAP_WP_*. */
-#define PM_SCAN_WP_MATCHING	(1 << 0)
-#define PM_SCAN_CHECK_WPASYNC	(1 << 1)
+#define PM_SCAN_WP_MATCHING	0x01
+#define PM_SCAN_CHECK_WPASYNC	0x02
 
 /**
  * struct pm_scan_arg - argument of PAGEMAP_SCAN as Linux 6.7 has it
