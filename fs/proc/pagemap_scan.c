@@ -197,7 +197,7 @@ int pagemap_scan_get_request(struct pagemap_scan_request *request,
 			     struct mm_struct *mm, unsigned int cmd,
 			     void __user *arg)
 {
-	unsigned long len, end;
+	unsigned long len;
 	u64 size;
 	int ret;
 
@@ -235,10 +235,11 @@ int pagemap_scan_get_request(struct pagemap_scan_request *request,
 
 	len = request->end - request->start;
 	request->start = untagged_addr(request->start);
-	end = PAGE_ALIGN(request->start + len);
-	if (end < request->start || end > mm->task_size)
+	if (request->start > mm->task_size ||
+	    len > mm->task_size - request->start)
 		return -EFAULT;
-	request->end = end;
+	/* The size of an address space is a multiple of the page size */
+	request->end = PAGE_ALIGN(request->start + len);
 
 	if (!request->vec_len)
 		return 0;
