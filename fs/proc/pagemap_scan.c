@@ -316,15 +316,16 @@ static bool pagemap_scan_has_room(struct pagemap_scan *scan,
 {
 	unsigned long vec_len = scan->request->vec_len;
 
-	if (!pagemap_scan_pages_left(scan)) {
-		scan->done = true;
-	} else if (!vec_len || pagemap_scan_extends(scan, addr, categories)) {
-		return true;
-	} else if (scan->copied + scan->nr_regions == vec_len) {
-		scan->done = true;
-	} else if (scan->nr_regions < scan->max_regions) {
-		return true;
+	if (pagemap_scan_pages_left(scan)) {
+		if (!vec_len || pagemap_scan_extends(scan, addr, categories))
+			return true;
+		if (scan->copied + scan->nr_regions < vec_len &&
+		    scan->nr_regions < scan->max_regions)
+			return true;
 	}
+
+	scan->done = !pagemap_scan_pages_left(scan) ||
+		     scan->copied + scan->nr_regions == vec_len;
 	scan->pos = addr;
 	return false;
 }
@@ -429,6 +430,7 @@ static u64 pagemap_scan_pte_categories(const struct pagemap_scan *scan,
 				       unsigned long addr, pte_t pte)
 {
 	u64 categories = scan->vma_categories;
+	struct page *page = NULL;
 
 	if (pte_present(pte)) {
 		categories |= PAGE_IS_PRESENT;
@@ -438,11 +440,12 @@ static u64 pagemap_scan_pte_categories(const struct pagemap_scan *scan,
 			categories |= PAGE_IS_SOFT_DIRTY;
 		if (is_zero_pfn(pte_pfn(pte)))
 			categories |= PAGE_IS_PFNZERO;
-		else if (scan->file == PAGEMAP_SCAN_FILE_ALL)
+		else if (scan->file == PAGEMAP_SCAN_FILE_ALL ||
+			 (scan->file == PAGEMAP_SCAN_FILE_LOOK &&
+			  pte_devmap(pte)))
 			categories |= PAGE_IS_FILE;
 		else if (scan->file == PAGEMAP_SCAN_FILE_LOOK)
-			categories |= pagemap_scan_page_categories(
-						vm_normal_page(vma, addr, pte));
+			page = vm_normal_page(vma, addr, pte);
 	} else if (pte_none(pte)) {
 		return scan->hole_categories;
 	} else {
@@ -462,9 +465,9 @@ static u64 pagemap_scan_pte_categories(const struct pagemap_scan *scan,
 			categories |= PAGE_IS_WRITTEN;
 		if (scan->file != PAGEMAP_SCAN_FILE_NONE &&
 		    is_pfn_swap_entry(entry))
-			categories |= pagemap_scan_page_categories(
-						pfn_swap_entry_to_page(entry));
+			page = pfn_swap_entry_to_page(entry);
 	}
+	categories |= pagemap_scan_page_categories(page);
 	return categories & scan->wanted;
 }
 
@@ -785,6 +788,9 @@ static int pagemap_scan_protect_split(struct pagemap_scan *scan,
 		cond_resched();
 	} while (pmd_trans_unstable(pmd));
 
+	/* A page table, and an entry for each page of it */
+	scan->budget -= HPAGE_PMD_NR;
+
 	if (scan->notify)
 		pagemap_scan_notify_start(&range, vma, addr, end);
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
@@ -997,8 +1003,11 @@ static void pagemap_scan_protect_hugetlb(struct pagemap_scan *scan,
 }
 
 /*
- * Whether the hugetlb page that [@addr, @end) is all or a part of can be
- * protected: it cannot be split, so that it goes in whole or not at all.
+ * Whether the hugetlb page that [@addr, @end) is all or a part of can go into
+ * the result of a call that protects: it cannot be split, so that it goes in
+ * whole or not at all.  That holds for a matching page too that is protected
+ * already: were the call to end inside it, the next one could not go on from
+ * there once the page is written.
  *
  * Return: 0, PAGEMAP_SCAN_PAUSE where the walk ends before it, or -EINVAL.
  */
@@ -1007,13 +1016,15 @@ static int pagemap_scan_hugetlb_fits(struct pagemap_scan *scan,
 				     unsigned long addr, unsigned long end,
 				     u64 categories)
 {
-	unsigned long size = huge_page_size(hstate_vma(vma));
-
+	if (!(scan->request->flags & PAGEMAP_WP_ENGAGE) ||
+	    !pagemap_scan_matches(scan, categories))
+		return 0;
 	if (!pagemap_scan_has_room(scan, addr, categories))
 		return PAGEMAP_SCAN_PAUSE;
-	if (end - addr != size)
+	if (pagemap_scan_protects(scan, categories) &&
+	    end - addr != huge_page_size(hstate_vma(vma)))
 		return -EINVAL;
-	if (pagemap_scan_pages_left(scan) < size >> PAGE_SHIFT) {
+	if (pagemap_scan_pages_left(scan) < (end - addr) >> PAGE_SHIFT) {
 		if (!scan->pages)
 			return -EINVAL;
 		scan->done = true;
@@ -1024,9 +1035,24 @@ static int pagemap_scan_hugetlb_fits(struct pagemap_scan *scan,
 }
 
 /*
- * The table cannot be freed or unshared by another task: pagemap_scan_pre_vma()
- * took the lock of the VMA.
+ * Keep a shared page table from being unshared, and so freed, by another task.
+ * Those of a private mapping are never shared: the mmap lock keeps them.  The
+ * lock would do harm there, because truncation passes over a private mapping
+ * the lock of which it does not get at once.
  */
+static void pagemap_scan_lock_hugetlb(struct vm_area_struct *vma)
+{
+	if (is_vm_hugetlb_page(vma) && vma->vm_flags & VM_MAYSHARE)
+		hugetlb_vma_lock_read(vma);
+}
+
+static void pagemap_scan_unlock_hugetlb(struct vm_area_struct *vma)
+{
+	if (is_vm_hugetlb_page(vma) && vma->vm_flags & VM_MAYSHARE)
+		hugetlb_vma_unlock_read(vma);
+}
+
+/* The table stays: pagemap_scan_pre_vma() took the locks. */
 static int pagemap_scan_hugetlb_entry(pte_t *ptep, unsigned long hmask,
 				      unsigned long addr, unsigned long end,
 				      struct mm_walk *walk)
@@ -1048,17 +1074,14 @@ retry:
 	ptl = huge_pte_lock(hstate_vma(vma), walk->mm, ptep);
 	categories = pagemap_scan_hugetlb_categories(scan, huge_ptep_get(ptep));
 	protects = pagemap_scan_protects(scan, categories);
-	if (protects) {
-		ret = pagemap_scan_hugetlb_fits(scan, vma, addr, end,
-						categories);
-		if (ret)
-			goto unlock;
-		if (scan->notify && !announced) {
-			spin_unlock(ptl);
-			pagemap_scan_notify_start(&range, vma, addr, end);
-			announced = true;
-			goto retry;
-		}
+	ret = pagemap_scan_hugetlb_fits(scan, vma, addr, end, categories);
+	if (ret)
+		goto unlock;
+	if (protects && scan->notify && !announced) {
+		spin_unlock(ptl);
+		pagemap_scan_notify_start(&range, vma, addr, end);
+		announced = true;
+		goto retry;
 	}
 	ret = pagemap_scan_take(scan, addr, end, categories, &taken);
 	if (protects)
@@ -1092,6 +1115,14 @@ static int pagemap_scan_fill_hugetlb_hole(unsigned long addr,
 }
 #else /* !CONFIG_HUGETLB_PAGE */
 #define pagemap_scan_hugetlb_entry	NULL
+
+static void pagemap_scan_lock_hugetlb(struct vm_area_struct *vma)
+{
+}
+
+static void pagemap_scan_unlock_hugetlb(struct vm_area_struct *vma)
+{
+}
 
 static int pagemap_scan_fill_hugetlb_hole(unsigned long addr,
 					  unsigned long end,
@@ -1186,8 +1217,7 @@ static int pagemap_scan_pre_vma(unsigned long start, unsigned long end,
 		inc_tlb_flush_pending(walk->mm);
 	}
 
-	if (is_vm_hugetlb_page(vma))
-		hugetlb_vma_lock_read(vma);
+	pagemap_scan_lock_hugetlb(vma);
 	return 0;
 }
 
@@ -1196,8 +1226,7 @@ static void pagemap_scan_post_vma(struct mm_walk *walk)
 	struct pagemap_scan *scan = walk->private;
 	struct vm_area_struct *vma = walk->vma;
 
-	if (is_vm_hugetlb_page(vma))
-		hugetlb_vma_unlock_read(vma);
+	pagemap_scan_unlock_hugetlb(vma);
 
 	if (scan->request->flags & PAGEMAP_WP_ENGAGE) {
 		pagemap_scan_flush(scan, vma);
@@ -1241,6 +1270,7 @@ void pagemap_scan_init(struct pagemap_scan *scan,
 	scan->pages = 0;
 	scan->copied = 0;
 	scan->nr_regions = 0;
+	scan->allowed_end = request->start;
 	scan->protected_end = 0;
 
 	scan->regions = NULL;
@@ -1268,18 +1298,42 @@ void pagemap_scan_exit(struct pagemap_scan *scan)
 		kfree(scan->regions);
 }
 
+/*
+ * Check the VMAs of the range, from @scan->allowed_end on, for whether they can
+ * be protected.
+ *
+ * Return: 0, -EPERM, or PAGEMAP_SCAN_PAUSE when there are more than a chunk of
+ * them.
+ */
+static int pagemap_scan_check_allowed(struct pagemap_scan *scan,
+				      struct mm_struct *mm)
+{
+	VMA_ITERATOR(vmi, mm, scan->allowed_end);
+	struct vm_area_struct *vma;
+
+	for_each_vma_range(vmi, vma, scan->request->end) {
+		if (!userfaultfd_wp_async(vma))
+			return -EPERM;
+		if (pagemap_scan_charge(scan, scan->pos, 1))
+			return PAGEMAP_SCAN_PAUSE;
+		scan->allowed_end = vma->vm_end;
+	}
+	scan->allowed_end = scan->request->end;
+	return 0;
+}
+
 /**
  * pagemap_scan_begin_chunk - prepare for walk_page_range() from @scan->pos
  * @scan:	state of the call
  * @mm:		address space, the mmap lock of which is held for reading
  *
- * Return: 0, or -EPERM where PAGEMAP_WP_REQUIRED forbids the whole call.
+ * Return: 0; -EAGAIN where there is nothing to walk in this chunk, which
+ * pagemap_scan_end_chunk() ends all the same; or -EPERM where
+ * PAGEMAP_WP_REQUIRED forbids the whole call.
  */
 int pagemap_scan_begin_chunk(struct pagemap_scan *scan, struct mm_struct *mm)
 {
 	const struct pagemap_scan_request *request = scan->request;
-	VMA_ITERATOR(vmi, mm, request->start);
-	struct vm_area_struct *vma;
 
 	scan->budget = PAGEMAP_SCAN_BUDGET;
 	/* None can be registered while the mmap lock is held */
@@ -1288,11 +1342,8 @@ int pagemap_scan_begin_chunk(struct pagemap_scan *scan, struct mm_struct *mm)
 
 	/* Nothing is protected before the whole range is known to be allowed */
 	if (request->flags & PAGEMAP_WP_REQUIRED &&
-	    scan->pos == request->start) {
-		for_each_vma_range(vmi, vma, request->end)
-			if (!userfaultfd_wp_async(vma))
-				return -EPERM;
-	}
+	    scan->allowed_end < request->end)
+		return pagemap_scan_check_allowed(scan, mm);
 	return 0;
 }
 
@@ -1355,11 +1406,12 @@ void pagemap_scan_undo(struct pagemap_scan *scan, struct mm_struct *mm)
 		addr = max(addr, vma->vm_start);
 		end = min(scan->protected_end, vma->vm_end);
 		if (userfaultfd_wp_async(vma)) {
+			unsigned long size = vma_kernel_pagesize(vma);
+
 			/* A hugetlb page that the range cuts was left alone */
-			addr = ALIGN(addr, vma_kernel_pagesize(vma));
-			end = ALIGN_DOWN(end, vma_kernel_pagesize(vma));
-			if (!is_vm_hugetlb_page(vma))
-				end = min(end, addr + PAGEMAP_SCAN_UNDO_LEN);
+			addr = ALIGN(addr, size);
+			end = ALIGN_DOWN(end, size);
+			end = min(end, addr + max(PAGEMAP_SCAN_UNDO_LEN, size));
 			if (addr < end)
 				uffd_wp_range(mm, vma, addr, end - addr, false);
 		}
