@@ -637,7 +637,7 @@ int memory_map(struct memory *mem, enum memory_kind kind)
 	mem->count = 64;
 	if (memory_is_hugetlb(kind) || kind == MEMORY_THP) {
 		mem->granule = huge_size();
-		mem->count = 4;
+		mem->count = 6;
 	} else if (kind == MEMORY_MEMFD_THP) {
 		mem->count = 2 * huge_size() / page_size();
 	}
@@ -865,6 +865,19 @@ int memory_page_out(struct memory *mem)
 	return -1;
 }
 
+/* Ask where pages are; a 32-bit caller is answered right for 16 at a time. */
+static void find_nodes(void **pages, int *status, size_t count)
+{
+	size_t i, chunk = 16;
+
+	for (i = 0; i < count; i += chunk) {
+		if (chunk > count - i)
+			chunk = count - i;
+		syscall(__NR_move_pages, 0, (long)chunk, pages + i, NULL,
+			status + i, 0);
+	}
+}
+
 /* Ask the kernel to have every page on a node; see move_pages(2). */
 static int migrate_to(struct memory *mem, int node)
 {
@@ -887,8 +900,7 @@ static int migrate_to(struct memory *mem, int node)
 				 nodes, status, MPOL_MF_MOVE_ALL);
 		if (result < 0)
 			break;
-		syscall(__NR_move_pages, 0, (long)mem->count, pages, NULL,
-			status, 0);
+		find_nodes(pages, status, mem->count);
 		for (moved = 0, i = 0; i < mem->count; i++)
 			moved += status[i] == node;
 	}
