@@ -26,8 +26,8 @@
 #endif
 
 #define HUGE_SIZE		(2ul << 20)
-#define MANY_PAGES		20000
-#define MANY_MAPPINGS		3000
+#define MANY_PAGES		9000
+#define MANY_MAPPINGS		1000
 
 static size_t page_size;
 
