@@ -1,0 +1,585 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Async write-protection: where the contents of a page go, so does its
+ * protection, for a page without protection reads as written.  Where only the
+ * mapping goes, the protection stays.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+
+#include "../kselftest_harness.h"
+#include "pagemap_scan_util.h"
+
+/* Enough for a debug kernel on an emulated processor. */
+#define TIMEOUT		300
+
+/* Memory of one kind, all of it populated and protected. */
+struct tracked {
+	struct memory mem;
+	int pagemap;
+	int uffd;
+};
+
+/* Register all of the memory and protect it. */
+static int protect(int uffd, struct memory *mem)
+{
+	if (uffd_register(uffd, mem->addr, mem->size,
+			  UFFDIO_REGISTER_MODE_WP, NULL)) {
+		perror("# UFFDIO_REGISTER");
+		return -1;
+	}
+	if (uffd_protect(uffd, mem->addr, mem->size, true)) {
+		perror("# UFFDIO_WRITEPROTECT");
+		return -1;
+	}
+	return 0;
+}
+
+static size_t protected_pages(struct tracked *tracked, size_t granule)
+{
+	struct memory *mem = &tracked->mem;
+
+	return pages_with(tracked->pagemap, mem->addr + granule * mem->granule,
+			  mem->granule, PAGEMAP_UFFD_WP);
+}
+
+static bool is_protected(struct tracked *tracked, size_t granule)
+{
+	return protected_pages(tracked, granule) ==
+	       tracked->mem.granule / page_size();
+}
+
+static bool is_unprotected(struct tracked *tracked, size_t granule)
+{
+	return !protected_pages(tracked, granule);
+}
+
+/* Check that exactly the granules outside of a set are protected. */
+static int check_unprotected(struct tracked *tracked, granule_set set)
+{
+	struct memory *mem = &tracked->mem;
+	size_t i, bad = 0;
+
+	for (i = 0; i < mem->count; i++) {
+		if (set(mem, i) ? is_unprotected(tracked, i) :
+				  is_protected(tracked, i))
+			continue;
+		if (!bad++)
+			fprintf(stderr, "# granule %zu is %sprotected\n", i,
+				set(mem, i) ? "" : "not ");
+	}
+	return bad ? -1 : 0;
+}
+
+static int begin(struct tracked *self, enum memory_kind kind)
+{
+	self->pagemap = pagemap_open(getpid());
+	self->uffd = uffd_create_async();
+	if (self->pagemap < 0 || self->uffd < 0 ||
+	    memory_map(&self->mem, kind) || memory_populate(&self->mem) ||
+	    protect(self->uffd, &self->mem))
+		return -1;
+	return check_unprotected(self, no_granule);
+}
+
+static void end(struct tracked *self)
+{
+	memory_unmap(&self->mem);
+	close(self->uffd);
+	close(self->pagemap);
+}
+
+/* Every kind. */
+FIXTURE(any)
+{
+	struct tracked tracked;
+};
+
+FIXTURE_VARIANT(any)
+{
+	enum memory_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(any, anon) {
+	.kind = MEMORY_ANON,
+};
+
+FIXTURE_VARIANT_ADD(any, thp) {
+	.kind = MEMORY_THP,
+};
+
+FIXTURE_VARIANT_ADD(any, shmem) {
+	.kind = MEMORY_SHMEM,
+};
+
+FIXTURE_VARIANT_ADD(any, memfd) {
+	.kind = MEMORY_MEMFD,
+};
+
+FIXTURE_VARIANT_ADD(any, memfd_thp) {
+	.kind = MEMORY_MEMFD_THP,
+};
+
+FIXTURE_VARIANT_ADD(any, tmpfs_private) {
+	.kind = MEMORY_TMPFS_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(any, tmpfs_shared) {
+	.kind = MEMORY_TMPFS_SHARED,
+};
+
+FIXTURE_VARIANT_ADD(any, ext4_private) {
+	.kind = MEMORY_EXT4_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(any, ext4_shared) {
+	.kind = MEMORY_EXT4_SHARED,
+};
+
+FIXTURE_VARIANT_ADD(any, hugetlb_private) {
+	.kind = MEMORY_HUGETLB_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(any, hugetlb_shared) {
+	.kind = MEMORY_HUGETLB_SHARED,
+};
+
+FIXTURE_SETUP(any)
+{
+	if (!machine_has(memory_needs(variant->kind)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
+	ASSERT_EQ(0, begin(&self->tracked, variant->kind));
+}
+
+FIXTURE_TEARDOWN(any)
+{
+	end(&self->tracked);
+}
+
+/* Kinds that have a file. */
+FIXTURE(file)
+{
+	struct tracked tracked;
+};
+
+FIXTURE_VARIANT(file)
+{
+	enum memory_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(file, memfd) {
+	.kind = MEMORY_MEMFD,
+};
+
+FIXTURE_VARIANT_ADD(file, memfd_thp) {
+	.kind = MEMORY_MEMFD_THP,
+};
+
+FIXTURE_VARIANT_ADD(file, tmpfs_private) {
+	.kind = MEMORY_TMPFS_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(file, tmpfs_shared) {
+	.kind = MEMORY_TMPFS_SHARED,
+};
+
+FIXTURE_VARIANT_ADD(file, ext4_private) {
+	.kind = MEMORY_EXT4_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(file, ext4_shared) {
+	.kind = MEMORY_EXT4_SHARED,
+};
+
+FIXTURE_VARIANT_ADD(file, hugetlb_private) {
+	.kind = MEMORY_HUGETLB_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(file, hugetlb_shared) {
+	.kind = MEMORY_HUGETLB_SHARED,
+};
+
+FIXTURE_SETUP(file)
+{
+	if (!machine_has(memory_needs(variant->kind)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
+	ASSERT_EQ(0, begin(&self->tracked, variant->kind));
+}
+
+FIXTURE_TEARDOWN(file)
+{
+	end(&self->tracked);
+}
+
+/* Kinds that have a file and share it. */
+FIXTURE(shared)
+{
+	struct tracked tracked;
+};
+
+FIXTURE_VARIANT(shared)
+{
+	enum memory_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(shared, memfd) {
+	.kind = MEMORY_MEMFD,
+};
+
+FIXTURE_VARIANT_ADD(shared, memfd_thp) {
+	.kind = MEMORY_MEMFD_THP,
+};
+
+FIXTURE_VARIANT_ADD(shared, tmpfs_shared) {
+	.kind = MEMORY_TMPFS_SHARED,
+};
+
+FIXTURE_VARIANT_ADD(shared, ext4_shared) {
+	.kind = MEMORY_EXT4_SHARED,
+};
+
+FIXTURE_VARIANT_ADD(shared, hugetlb_shared) {
+	.kind = MEMORY_HUGETLB_SHARED,
+};
+
+FIXTURE_SETUP(shared)
+{
+	if (!machine_has(memory_needs(variant->kind)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
+	ASSERT_EQ(0, begin(&self->tracked, variant->kind));
+}
+
+FIXTURE_TEARDOWN(shared)
+{
+	end(&self->tracked);
+}
+
+/* Kinds that have a file and are reclaimed page by page. */
+FIXTURE(reclaimed)
+{
+	struct tracked tracked;
+};
+
+FIXTURE_VARIANT(reclaimed)
+{
+	enum memory_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(reclaimed, memfd) {
+	.kind = MEMORY_MEMFD,
+};
+
+FIXTURE_VARIANT_ADD(reclaimed, tmpfs_private) {
+	.kind = MEMORY_TMPFS_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(reclaimed, tmpfs_shared) {
+	.kind = MEMORY_TMPFS_SHARED,
+};
+
+FIXTURE_VARIANT_ADD(reclaimed, ext4_private) {
+	.kind = MEMORY_EXT4_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(reclaimed, ext4_shared) {
+	.kind = MEMORY_EXT4_SHARED,
+};
+
+FIXTURE_SETUP(reclaimed)
+{
+	if (!machine_has(memory_needs(variant->kind) | NEED_SWAP))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
+	ASSERT_EQ(0, begin(&self->tracked, variant->kind));
+}
+
+FIXTURE_TEARDOWN(reclaimed)
+{
+	end(&self->tracked);
+}
+
+/* Of the granules below, what a case takes the contents of. */
+static bool in_hole(struct memory *mem, size_t granule)
+{
+	return granule == 1 || granule == 2;
+}
+
+/* A hole in a file leaves copies alone, but those of huge pages. */
+static bool punched(struct memory *mem, size_t granule)
+{
+	return in_hole(mem, granule) && (memory_is_hugetlb(mem->kind) ||
+					 !memory_is_copied(mem, granule));
+}
+
+static bool all_but_first(struct memory *mem, size_t granule)
+{
+	return granule > 0;
+}
+
+static int dontneed(struct memory *mem)
+{
+	return madvise(mem->addr, mem->size, MADV_DONTNEED);
+}
+
+TEST_F_TIMEOUT(any, dropped_copies_lose_the_protection, TIMEOUT)
+{
+	struct memory *mem = &self->tracked.mem;
+
+	ASSERT_EQ(0, dontneed(mem));
+	EXPECT_EQ(0, check_unprotected(&self->tracked, memory_is_copied));
+}
+
+TEST_F_TIMEOUT(reclaimed, dropped_swap_entries_lose_the_protection, TIMEOUT)
+{
+	struct memory *mem = &self->tracked.mem;
+
+	ASSERT_EQ(0, memory_page_out(mem));
+	ASSERT_EQ(0, check_unprotected(&self->tracked, no_granule));
+	ASSERT_EQ(0, dontneed(mem));
+	EXPECT_EQ(0, check_unprotected(&self->tracked, memory_is_copied));
+}
+
+TEST_F_TIMEOUT(any, migrated_pages_keep_the_protection, TIMEOUT)
+{
+	struct memory *mem = &self->tracked.mem;
+	size_t i;
+
+	/* To protect a huge page of a file is to unmap it. */
+	for (i = 0; i < mem->count; i++)
+		memory_read(mem, i);
+	ASSERT_EQ(0, memory_migrate(mem));
+	EXPECT_EQ(0, check_unprotected(&self->tracked, no_granule));
+}
+
+TEST_F_TIMEOUT(file, punched_pages_lose_the_protection, TIMEOUT)
+{
+	struct memory *mem = &self->tracked.mem;
+
+	ASSERT_EQ(0, memory_punch(mem, 1, 2));
+	EXPECT_EQ(0, check_unprotected(&self->tracked, punched));
+}
+
+TEST_F_TIMEOUT(file, a_hole_in_a_page_leaves_the_protection, TIMEOUT)
+{
+	struct memory *mem = &self->tracked.mem;
+
+	/* Parts of granules 1 and 2, and no granule as a whole. */
+	ASSERT_EQ(0, fallocate(mem->fd, FALLOC_FL_PUNCH_HOLE |
+			       FALLOC_FL_KEEP_SIZE, mem->granule + 512,
+			       mem->granule));
+	EXPECT_EQ(0, check_unprotected(&self->tracked, no_granule));
+}
+
+TEST_F_TIMEOUT(shared, unmapped_pages_lose_the_protection_when_punched,
+	       TIMEOUT)
+{
+	struct memory *mem = &self->tracked.mem;
+
+	ASSERT_EQ(0, dontneed(mem));
+	ASSERT_EQ(0, check_unprotected(&self->tracked, no_granule));
+	ASSERT_EQ(0, memory_punch(mem, 1, 2));
+	EXPECT_EQ(0, check_unprotected(&self->tracked, punched));
+	/* Also where there is nothing that could be removed from the file. */
+	ASSERT_EQ(0, uffd_protect(self->tracked.uffd, mem->addr, mem->size,
+				  true));
+	ASSERT_EQ(0, check_unprotected(&self->tracked, no_granule));
+	ASSERT_EQ(0, memory_punch(mem, 1, 2));
+	EXPECT_EQ(0, check_unprotected(&self->tracked, punched));
+}
+
+TEST_F_TIMEOUT(file, truncated_pages_lose_the_protection, TIMEOUT)
+{
+	struct memory *mem = &self->tracked.mem;
+
+	ASSERT_EQ(0, ftruncate(mem->fd, mem->granule));
+	EXPECT_EQ(0, check_unprotected(&self->tracked, all_but_first));
+}
+
+TEST_F_TIMEOUT(shared, unmapped_pages_lose_the_protection_when_truncated,
+	       TIMEOUT)
+{
+	struct memory *mem = &self->tracked.mem;
+
+	ASSERT_EQ(0, dontneed(mem));
+	ASSERT_EQ(0, ftruncate(mem->fd, mem->granule));
+	EXPECT_EQ(0, check_unprotected(&self->tracked, all_but_first));
+}
+
+TEST_F_TIMEOUT(reclaimed, swapped_pages_lose_the_protection_when_truncated,
+	       TIMEOUT)
+{
+	struct memory *mem = &self->tracked.mem;
+
+	ASSERT_EQ(0, memory_page_out(mem));
+	ASSERT_EQ(0, ftruncate(mem->fd, mem->granule));
+	EXPECT_EQ(0, check_unprotected(&self->tracked, all_but_first));
+}
+
+/* The page cache goes, the file's contents do not. */
+TEST(invalidated_pages_keep_the_protection)
+{
+	struct tracked tracked;
+	struct memory *mem = &tracked.mem;
+	char path[32], *page;
+	ssize_t n;
+	int fd;
+
+	if (!machine_has(memory_needs(MEMORY_EXT4_SHARED)))
+		SKIP(return, "the machine lacks this kind of memory");
+	ASSERT_EQ(0, begin(&tracked, MEMORY_EXT4_SHARED));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", mem->fd);
+	fd = open(path, O_RDWR | O_DIRECT);
+	ASSERT_LE(0, fd);
+	page = map_pages(1, PROT_READ | PROT_WRITE);
+	ASSERT_NE(NULL, page);
+	memset(page, 1, page_size());
+	ASSERT_EQ(0, fsync(mem->fd));
+	n = pwrite(fd, page, page_size(), mem->granule);
+	ASSERT_EQ((ssize_t)page_size(), n);
+	EXPECT_EQ(0, check_unprotected(&tracked, no_granule));
+	close(fd);
+	end(&tracked);
+}
+
+TEST(another_mapping_that_is_not_async_keeps_its_markers)
+{
+	struct tracked tracked;
+	struct memory *mem = &tracked.mem;
+	__u64 features = 0;
+	char *other;
+	int uffd;
+
+	if (!machine_has(memory_needs(MEMORY_MEMFD)))
+		SKIP(return, "the machine lacks this kind of memory");
+	ASSERT_EQ(0, begin(&tracked, MEMORY_MEMFD));
+	uffd = uffd_create(0, &features);
+	ASSERT_LE(0, uffd);
+	other = mmap(NULL, mem->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		     mem->fd, 0);
+	ASSERT_NE(MAP_FAILED, other);
+	ASSERT_EQ(0, uffd_register(uffd, other, mem->size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	ASSERT_EQ(0, uffd_protect(uffd, other, mem->size, true));
+	ASSERT_EQ(0, memory_punch(mem, 1, 2));
+	EXPECT_EQ(0, check_unprotected(&tracked, punched));
+	EXPECT_EQ(mem->size / page_size(),
+		  pages_with(tracked.pagemap, other, mem->size,
+			     PAGEMAP_UFFD_WP));
+	munmap(other, mem->size);
+	close(uffd);
+	end(&tracked);
+}
+
+struct puncher {
+	struct memory *mem;
+	pthread_barrier_t barrier;
+	int rounds;
+};
+
+static void *punch_again(void *arg)
+{
+	struct puncher *puncher = arg;
+	int round, result = 0;
+
+	for (round = 0; round < puncher->rounds; round++) {
+		pthread_barrier_wait(&puncher->barrier);
+		if (memory_punch(puncher->mem, 0, puncher->mem->count))
+			result = -1;
+		pthread_barrier_wait(&puncher->barrier);
+	}
+	return (void *)(intptr_t)result;
+}
+
+/*
+ * What is protected while the file is punched, and is still protected after
+ * that, has the contents that it had when it was protected.
+ */
+TEST_F_TIMEOUT(shared, a_protected_page_keeps_its_contents, TIMEOUT)
+{
+	struct memory *mem = &self->tracked.mem;
+	struct puncher puncher = { .mem = mem, .rounds = 100 };
+	size_t i, seen[mem->count], lost = 0;
+	pthread_t thread;
+	void *result;
+	int round;
+
+	ASSERT_EQ(0, pthread_barrier_init(&puncher.barrier, NULL, 2));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, punch_again, &puncher));
+	for (round = 0; round < puncher.rounds; round++) {
+		for (i = 0; i < mem->count; i++)
+			*(size_t *)(mem->addr + i * mem->granule) = i + 1;
+		pthread_barrier_wait(&puncher.barrier);
+		for (i = 0; i < mem->count; i++) {
+			char *p = mem->addr + i * mem->granule;
+
+			if (uffd_protect(self->tracked.uffd, p, mem->granule, true))
+				break;
+			/* Also what is not in the page table. */
+			if (round % 2)
+				madvise(p, mem->granule, MADV_DONTNEED);
+			seen[i] = __atomic_load_n((size_t *)p, __ATOMIC_RELAXED);
+		}
+		pthread_barrier_wait(&puncher.barrier);
+		ASSERT_EQ(mem->count, i);
+		for (i = 0; i < mem->count; i++) {
+			size_t *p = (void *)(mem->addr + i * mem->granule);
+
+			if (is_protected(&self->tracked, i) &&
+			    __atomic_load_n(p, __ATOMIC_RELAXED) != seen[i])
+				lost++;
+		}
+	}
+	ASSERT_EQ(0, pthread_join(thread, &result));
+	EXPECT_EQ(NULL, result);
+	EXPECT_EQ(0, lost);
+}
+
+/* What is discarded on a block device is a hole, too. */
+TEST(discarded_blocks_lose_the_protection)
+{
+	const size_t size = 16 * page_size();
+	const unsigned long range[] = { page_size(), 2 * page_size() };
+	int pagemap = pagemap_open(getpid());
+	int uffd = uffd_create_async();
+	char *p;
+	int fd;
+
+	/* O_EXCL: a disk in memory that no one uses */
+	fd = open("/dev/ram0", O_RDWR | O_EXCL | O_CLOEXEC);
+	if (fd < 0)
+		SKIP(return, "no /dev/ram0");
+	ASSERT_LE(0, uffd);
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	memset(p, 1, size);
+	ASSERT_EQ(0, uffd_register(uffd, p, size, UFFDIO_REGISTER_MODE_WP,
+				   NULL));
+	ASSERT_EQ(0, uffd_protect(uffd, p, size, true));
+	/* One of the two is only unmapped. */
+	ASSERT_EQ(0, madvise(p + page_size(), page_size(), MADV_DONTNEED));
+	ASSERT_EQ(16, pages_with(pagemap, p, size, PAGEMAP_UFFD_WP));
+	ASSERT_EQ(0, ioctl(fd, BLKZEROOUT, range));
+	EXPECT_EQ(14, pages_with(pagemap, p, size, PAGEMAP_UFFD_WP));
+	EXPECT_EQ(0, pages_with(pagemap, p + page_size(), 2 * page_size(),
+				PAGEMAP_UFFD_WP));
+	EXPECT_EQ(0, p[page_size()]);
+	munmap(p, size);
+	close(fd);
+	close(uffd);
+	close(pagemap);
+}
+
+int main(int argc, char **argv)
+{
+	machine_prepare(NEED_ALL & ~NEED_KSM);
+	return test_harness_run(argc, argv);
+}
