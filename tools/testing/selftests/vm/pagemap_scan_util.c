@@ -822,6 +822,19 @@ int memory_merge(struct memory *mem)
 }
 
 /**
+ * drain_page_lists() - have all processors' queues of pages emptied
+ *
+ * A page in such a queue can't be reclaimed yet, nor freed lazily.  A request
+ * to move no pages at all empties them first.
+ */
+void drain_page_lists(void)
+{
+	int node = 0;
+
+	syscall(__NR_move_pages, 0, 0L, NULL, &node, NULL, 0);
+}
+
+/**
  * memory_page_out() - reclaim all pages
  * @mem:	the memory
  *
@@ -845,6 +858,7 @@ int memory_page_out(struct memory *mem)
 		/* Reclaim leaves dirty pages of a file to writeback. */
 		if (mem->fd >= 0 && fsync(mem->fd))
 			break;
+		drain_page_lists();
 		if (madvise(mem->addr, mem->size, MADV_PAGEOUT)) {
 			failed("MADV_PAGEOUT");
 			break;

@@ -155,6 +155,7 @@ void memory_unmap(struct memory *mem);
 int memory_populate(struct memory *mem);
 int memory_merge(struct memory *mem);
 size_t memory_with_flags(struct memory *mem, __u64 flags);
+void drain_page_lists(void);
 int memory_page_out(struct memory *mem);
 int memory_migrate(struct memory *mem);
 void memory_read(struct memory *mem, size_t granule);
