@@ -14,6 +14,7 @@
  * 4. A call that fails leaves every page that it protected unprotected again.
  */
 
+#include <linux/cacheflush.h>
 #include <linux/hugetlb.h>
 #include <linux/huge_mm.h>
 #include <linux/mm.h>
@@ -28,7 +29,6 @@
 #include <linux/uaccess.h>
 #include <linux/userfaultfd_k.h>
 
-#include <asm/cacheflush.h>
 #include <asm/tlbflush.h>
 
 #include "pagemap_scan.h"
@@ -432,6 +432,9 @@ static u64 pagemap_scan_pte_categories(const struct pagemap_scan *scan,
 	u64 categories = scan->vma_categories;
 	struct page *page = NULL;
 
+	if (pte_none(pte))
+		return scan->hole_categories;
+
 	if (pte_present(pte)) {
 		categories |= PAGE_IS_PRESENT;
 		if (!pte_uffd_wp(pte))
@@ -446,8 +449,6 @@ static u64 pagemap_scan_pte_categories(const struct pagemap_scan *scan,
 			categories |= PAGE_IS_FILE;
 		else if (scan->file == PAGEMAP_SCAN_FILE_LOOK)
 			page = vm_normal_page(vma, addr, pte);
-	} else if (pte_none(pte)) {
-		return scan->hole_categories;
 	} else {
 		swp_entry_t entry = pte_to_swp_entry(pte);
 
@@ -485,16 +486,17 @@ static void pagemap_scan_flush(struct pagemap_scan *scan,
 /* The form of a swap, migration or device entry that cannot be written. */
 static swp_entry_t pagemap_scan_readable(swp_entry_t entry)
 {
+	pgoff_t offset = swp_offset(entry);
+
 	if (is_writable_migration_entry(entry)) {
 		if (PageAnon(pfn_swap_entry_to_page(entry)))
-			return make_readable_exclusive_migration_entry(
-							swp_offset(entry));
-		return make_readable_migration_entry(swp_offset(entry));
+			return make_readable_exclusive_migration_entry(offset);
+		return make_readable_migration_entry(offset);
 	}
 	if (is_writable_device_private_entry(entry))
-		return make_readable_device_private_entry(swp_offset(entry));
+		return make_readable_device_private_entry(offset);
 	if (is_writable_device_exclusive_entry(entry))
-		return make_readable_device_exclusive_entry(swp_offset(entry));
+		return make_readable_device_exclusive_entry(offset);
 	return entry;
 }
 
@@ -1234,8 +1236,8 @@ static void pagemap_scan_post_vma(struct mm_walk *walk)
 	}
 }
 
-/**
- * pagemap_scan_ops - callbacks of walk_page_range() with a struct pagemap_scan
+/*
+ * The callbacks of walk_page_range(), with a struct pagemap_scan.
  *
  * They return -EAGAIN where pagemap_scan_end_chunk() is to decide.
  */

@@ -70,6 +70,7 @@
  * @NEED_HUGETLB: a pool of huge pages of huge_size()
  * @NEED_KSM:	KSM, not running but on request
  * @NEED_PAGE_FLAGS: page frame numbers and /proc/kpageflags
+ * @NEED_ALL:	all of them
  */
 enum machine_part {
 	NEED_FILES	= 1 << 0,
@@ -257,7 +258,7 @@ int tracking_populate(struct tracking *tracking);
 int tracking_end(struct tracking *tracking);
 
 /**
- * granule_set - name a set of granules
+ * typedef granule_set - name a set of granules
  * @mem:	the memory
  * @granule:	one of its granules
  *
