@@ -237,6 +237,20 @@ static void *swap_all_the_time(void *argument)
 	return NULL;
 }
 
+/* Huge entries come, by a fault, and go. */
+static void *drop_all_the_time(void *argument)
+{
+	struct moving *moving = argument;
+	struct memory *mem = moving->mem;
+
+	while (!__atomic_load_n(&moving->stop, __ATOMIC_RELAXED)) {
+		madvise(mem->addr, mem->size, MADV_DONTNEED);
+		write_set(mem, every_granule);
+		moving->moves++;
+	}
+	return NULL;
+}
+
 /* Huge entries become small ones, and small ones huge ones. */
 static void *collapse_all_the_time(void *argument)
 {
@@ -251,15 +265,6 @@ static void *collapse_all_the_time(void *argument)
 			moving->moves++;
 	}
 	return NULL;
-}
-
-/* Seconds since some time in the past. */
-static time_t seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
 }
 
 /* Huge pages, not registered. */
@@ -364,6 +369,42 @@ TEST_F_TIMEOUT(page_in_motion, swapping_never_hides_a_page, TIMEOUT)
 	ASSERT_EQ(0, pthread_join(swapper, NULL));
 	EXPECT_LT(0, swapped);
 	EXPECT_LT(0, present);
+	free(now);
+}
+
+TEST_F_TIMEOUT(page_in_motion, dropping_never_hides_a_page, TIMEOUT)
+{
+	struct memory *mem = &self->mem;
+	size_t pages = mem->size / page_size(), i, present = 0, holes = 0;
+	struct moving moving = { .mem = mem };
+	__u64 *now = calloc(pages, sizeof(*now));
+	time_t end = seconds() + TIMEOUT / 2;
+	pthread_t dropper;
+	int round;
+
+	ASSERT_EQ(0, pthread_create(&dropper, NULL, drop_all_the_time,
+				    &moving));
+	for (round = 0; (round < 500 || !present || !holes) &&
+	     seconds() < end; round++) {
+		size_t wrong = 0;
+
+		ASSERT_EQ(0, scan_categories(self->pagemap, variant->layout,
+					     mem->addr, mem->size, now));
+		for (i = 0; i < pages; i++) {
+			__u64 c = now[i] & KIND_CATEGORIES;
+
+			present += !!(c & PAGE_IS_PRESENT);
+			holes += !c;
+			wrong += c && c != (PAGE_IS_PRESENT | PAGE_IS_WRITTEN |
+					    PAGE_IS_HUGE);
+		}
+		EXPECT_EQ(0, wrong);
+	}
+	__atomic_store_n(&moving.stop, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(dropper, NULL));
+	EXPECT_LT(0, moving.moves);
+	EXPECT_LT(0, present);
+	EXPECT_LT(0, holes);
 	free(now);
 }
 
@@ -698,6 +739,42 @@ TEST_F_TIMEOUT(page, device_private_page, TIMEOUT)
 	ASSERT_EQ(0, memory_populate(&tracking.mem));
 	EXPECT_EQ(0, check_device_pages(&self->question, HMM_DMIRROR_MIGRATE_TO_DEV,
 					&tracking));
+	EXPECT_EQ(0, tracking_end(&tracking));
+}
+
+/* A writable entry, which protecting has to replace. */
+TEST_F_TIMEOUT(page, device_private_page_keeps_soft_dirty, TIMEOUT)
+{
+	struct hmm_dmirror_cmd command;
+	struct tracking tracking;
+	struct memory *mem = &tracking.mem;
+	int device;
+	size_t i;
+
+	if (access("/dev/hmm_dmirror0", R_OK | W_OK))
+		SKIP(return, "needs CONFIG_TEST_HMM");
+	ASSERT_EQ(0, tracking_begin(&tracking, MEMORY_ANON, variant->layout));
+	ASSERT_EQ(0, memory_populate(mem));
+	ASSERT_EQ(0, tunable_write("/proc/self/clear_refs", "4"));
+	write_set(mem, some_granules);
+	device = open_device(mem, &command);
+	ASSERT_EQ(0, ioctl(device, HMM_DMIRROR_MIGRATE_TO_DEV, &command));
+	ASSERT_EQ(0, protect_written(&tracking));
+	ASSERT_EQ(mem->count, pages_with(tracking.pagemap, mem->addr,
+					 mem->size, PAGEMAP_SWAPPED));
+	for (i = 0; i < mem->count; i++) {
+		const char *p = mem->addr + i * page_size();
+
+		ASSERT_EQ(some_granules(mem, i),
+			  !!(pagemap_entry(tracking.pagemap, p) &
+			     PAGEMAP_SOFT_DIRTY));
+		ASSERT_EQ(0, check_categories(tracking.pagemap, variant->layout,
+					      p, page_size(),
+					      PAGE_IS_SOFT_DIRTY,
+					      some_granules(mem, i) ?
+					      PAGE_IS_SOFT_DIRTY : 0));
+	}
+	close(device);
 	EXPECT_EQ(0, tracking_end(&tracking));
 }
 

@@ -199,6 +199,60 @@ TEST_F_TIMEOUT(thp, full_vec_before_leaves_the_huge_page, TIMEOUT)
 	EXPECT_EQ(0, check_all_but(&self->tracking, 0, pages));
 }
 
+/* Whole huge pages, protected by their huge entries, and then the error. */
+TEST_F_TIMEOUT(thp, fault_in_vec_loses_nothing, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+
+	scan.vec = map_pages(1, PROT_READ);
+	scan.vec_len = 1;
+	EXPECT_EQ(-1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, 0));
+}
+
+/* Write to single pages of protected huge ones: only they are written. */
+static int check_single_writes(struct tracking *tracking)
+{
+	struct memory *mem = &tracking->mem;
+	size_t pages = mem->size / page_size(), i;
+	bool *written = calloc(pages, sizeof(*written));
+	int result;
+
+	for (i = 3; i < pages; i += 217)
+		touch_write(mem->addr + i * page_size(), 1);
+	result = written_pages(tracking, written);
+	for (i = 0; i < pages && !result; i++) {
+		if (written[i] == (i % 217 == 3))
+			continue;
+		fprintf(stderr, "# page %zu reads as %swritten\n", i,
+			written[i] ? "" : "not ");
+		result = -1;
+	}
+	free(written);
+	return result;
+}
+
+TEST_F_TIMEOUT(thp, write_is_reported_for_its_page_only, TIMEOUT)
+{
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	EXPECT_EQ(0, check_single_writes(&self->tracking));
+}
+
+TEST_F_TIMEOUT(thp, write_to_protected_hole_is_reported_for_its_page_only,
+	       TIMEOUT)
+{
+	struct memory *mem = self->mem;
+
+	if (variant->kind == MEMORY_THP) {
+		ASSERT_EQ(0, madvise(mem->addr, mem->size, MADV_DONTNEED));
+	} else {
+		ASSERT_EQ(0, memory_punch(mem, 0, mem->count));
+	}
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	EXPECT_EQ(0, check_single_writes(&self->tracking));
+}
+
 TEST_F_TIMEOUT(thp, unprotecting_a_part_gives_that_part_back, TIMEOUT)
 {
 	struct memory *mem = self->mem;
@@ -278,6 +332,67 @@ TEST_F_TIMEOUT(thp, dropping_a_whole_page_reads_as_written, TIMEOUT)
 	EXPECT_EQ(0, check_categories(self->tracking.pagemap, variant->layout,
 				      mem->addr, huge_size(), KIND_CATEGORIES,
 				      PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN));
+}
+
+/* The huge zero page, of which each huge entry is split by the first write. */
+FIXTURE(zero) {
+	struct tracking tracking;
+	struct memory *mem;
+};
+
+FIXTURE_VARIANT(zero) {
+	enum memory_kind kind;
+	enum layout layout;
+};
+
+FIXTURE_VARIANT_ADD(zero, THP_VER1) { MEMORY_THP, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(zero, THP_PM) { MEMORY_THP, LAYOUT_PM };
+
+FIXTURE_SETUP(zero)
+{
+	size_t i;
+
+	if (!machine_has(NEED_THP))
+		SKIP(_exit(255), "needs transparent huge pages");
+	ASSERT_EQ(0, tracking_begin(&self->tracking, variant->kind,
+				    variant->layout));
+	self->mem = &self->tracking.mem;
+	for (i = 0; i < self->mem->count; i++)
+		memory_read(self->mem, i);
+	ASSERT_EQ(0, check_all_but(&self->tracking, 0, 0));
+	ASSERT_EQ(0, check_categories(self->tracking.pagemap, variant->layout,
+				      self->mem->addr, self->mem->size,
+				      PAGE_IS_PFNZERO | PAGE_IS_HUGE,
+				      PAGE_IS_PFNZERO | PAGE_IS_HUGE));
+}
+
+FIXTURE_TEARDOWN(zero)
+{
+	EXPECT_EQ(0, tracking_end(&self->tracking));
+}
+
+TEST_F_TIMEOUT(zero, read_is_not_a_write, TIMEOUT)
+{
+	size_t i;
+
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	for (i = 0; i < self->mem->count; i++)
+		memory_read(self->mem, i);
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+TEST_F_TIMEOUT(zero, write_is_reported_for_its_page_only, TIMEOUT)
+{
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	EXPECT_EQ(0, check_single_writes(&self->tracking));
+}
+
+TEST_F_TIMEOUT(zero, protecting_a_part_protects_that_part, TIMEOUT)
+{
+	size_t inside = huge_pages() / 5;
+
+	EXPECT_EQ(0, protect_pages(&self->tracking, inside, inside));
+	EXPECT_EQ(0, check_all_but(&self->tracking, inside, inside));
 }
 
 /* Pages of base size in one huge page's place, some protected. */

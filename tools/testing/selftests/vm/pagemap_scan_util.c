@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -79,6 +80,19 @@ size_t huge_size(void)
 	if (size <= 0)
 		size = 2 << 20;
 	return size;
+}
+
+/**
+ * seconds() - read a clock
+ *
+ * Return: seconds since some time in the past.
+ */
+time_t seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
 }
 
 /* The machine */

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 #include <sys/types.h>
 #include <linux/pagemap_scan.h>
 #include <linux/userfaultfd.h>
@@ -90,6 +91,7 @@ int machine_swap_off(void);
 int machine_break_swap(bool broken);
 int tunable_write(const char *path, const char *value);
 
+time_t seconds(void);
 size_t page_size(void);
 size_t huge_size(void);
 
