@@ -239,16 +239,17 @@ TEST_F_TIMEOUT(thp, write_is_reported_for_its_page_only, TIMEOUT)
 	EXPECT_EQ(0, check_single_writes(&self->tracking));
 }
 
+static int drop_all(struct memory *mem)
+{
+	if (mem->kind == MEMORY_THP)
+		return madvise(mem->addr, mem->size, MADV_DONTNEED);
+	return memory_punch(mem, 0, mem->count);
+}
+
 TEST_F_TIMEOUT(thp, write_to_protected_hole_is_reported_for_its_page_only,
 	       TIMEOUT)
 {
-	struct memory *mem = self->mem;
-
-	if (variant->kind == MEMORY_THP) {
-		ASSERT_EQ(0, madvise(mem->addr, mem->size, MADV_DONTNEED));
-	} else {
-		ASSERT_EQ(0, memory_punch(mem, 0, mem->count));
-	}
+	ASSERT_EQ(0, drop_all(self->mem));
 	ASSERT_EQ(0, protect_written(&self->tracking));
 	EXPECT_EQ(0, check_single_writes(&self->tracking));
 }
