@@ -828,6 +828,7 @@ retry:
 		ret = 0;
 		goto out;
 	}
+	__acquire(ptl);		/* sparse does not see into the call */
 
 	categories = pagemap_scan_pmd_categories(scan, *pmd);
 	protects = pagemap_scan_protects(scan, categories);
