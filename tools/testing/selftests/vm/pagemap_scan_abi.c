@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 
-#include "../kselftest_harness.h"
+#include "pagemap_scan_harness.h"
 #include "pagemap_scan_util.h"
 
 #define TIMEOUT	120

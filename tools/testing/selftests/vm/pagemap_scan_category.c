@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <linux/mempolicy.h>
 
-#include "../kselftest_harness.h"
+#include "pagemap_scan_harness.h"
 #include "../../../../lib/test_hmm_uapi.h"
 #include "pagemap_scan_util.h"
 

@@ -6,7 +6,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 
-#include "../kselftest_harness.h"
+#include "pagemap_scan_harness.h"
 #include "pagemap_scan_util.h"
 
 #define TIMEOUT	120

@@ -10,7 +10,7 @@
 #include <assert.h>
 #include <stddef.h>
 
-#include "../kselftest_harness.h"
+#include "pagemap_scan_harness.h"
 
 #define SAME(a, b)	static_assert((a) == (b), #a)
 

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include "../kselftest_harness.h"
+#include "pagemap_scan_harness.h"
 #include "../../../../lib/test_hmm_uapi.h"
 #include "pagemap_scan_util.h"
 

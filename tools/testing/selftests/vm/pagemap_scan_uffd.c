@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <sys/ioctl.h>
 
-#include "../kselftest_harness.h"
+#include "pagemap_scan_harness.h"
 #include "pagemap_scan_util.h"
 
 #define TIMEOUT	120

@@ -49,7 +49,13 @@ size_t page_size(void)
 	return size;
 }
 
-static long read_number(const char *path)
+/**
+ * tunable_read() - read a number from a file in /proc or /sys
+ * @path:	the file
+ *
+ * Return: the number, or -1.
+ */
+long tunable_read(const char *path)
 {
 	char text[64];
 	ssize_t n;
@@ -76,7 +82,7 @@ size_t huge_size(void)
 	static long size;
 
 	if (!size)
-		size = read_number(THP_SYSFS "hpage_pmd_size");
+		size = tunable_read(THP_SYSFS "hpage_pmd_size");
 	if (size <= 0)
 		size = 2 << 20;
 	return size;
@@ -151,8 +157,16 @@ int tunable_write(const char *path, const char *value)
 	return n == (ssize_t)strlen(value) ? 0 : -1;
 }
 
-/* Write a value that the machine gets back when the test program ends. */
-static int tunable_set(const char *path, const char *value)
+/**
+ * tunable_set() - the same, and write the old value when the program ends
+ * @path:	the file
+ * @value:	what to write
+ *
+ * For use before the first case only: cases run in processes of their own.
+ *
+ * Return: 0, or -1 with errno.
+ */
+int tunable_set(const char *path, const char *value)
 {
 	struct tunable *saved = &machine.tunables[machine.tunable_count];
 	char text[64], *from;
@@ -235,6 +249,19 @@ static int loop_attach(const char *name, char *device, size_t size)
 	close(control);
 	close(image);
 	return fd < 0 ? failed("no loop device") : fd;
+}
+
+/*
+ * Open a block device of IMAGE_SIZE bytes of 0 that goes with its last user.
+ * Needs NEED_FILES.
+ *
+ * Return: a file descriptor, or -1.
+ */
+int machine_disk(void)
+{
+	char device[32];
+
+	return loop_attach("disk.image", device, sizeof(device));
 }
 
 static int prepare_ext4(void)
@@ -376,9 +403,9 @@ static int prepare_hugetlb(void)
 		 "/sys/kernel/mm/hugepages/hugepages-%zukB/nr_hugepages",
 		 huge_size() >> 10);
 	snprintf(pages, sizeof(pages), "%d", HUGETLB_PAGES);
-	if (read_number(path) < HUGETLB_PAGES && tunable_set(path, pages))
+	if (tunable_read(path) < HUGETLB_PAGES && tunable_set(path, pages))
 		return failed(path);
-	if (read_number(path) < HUGETLB_PAGES) {
+	if (tunable_read(path) < HUGETLB_PAGES) {
 		errno = ENOMEM;
 		return failed(path);
 	}
@@ -635,13 +662,14 @@ static int memory_file(struct memory *mem)
 }
 
 /**
- * memory_map() - map memory of one kind, with no page of it populated
+ * memory_map_count() - map memory of one kind, with no page of it populated
  * @mem:	is filled in
  * @kind:	the kind
+ * @count:	how many granules, or 0 for as many as make sense
  *
  * Return: 0, or -1 after a message.
  */
-int memory_map(struct memory *mem, enum memory_kind kind)
+int memory_map_count(struct memory *mem, enum memory_kind kind, size_t count)
 {
 	int flags = MAP_FIXED;
 
@@ -655,6 +683,8 @@ int memory_map(struct memory *mem, enum memory_kind kind)
 	} else if (kind == MEMORY_MEMFD_THP) {
 		mem->count = 2 * huge_size() / page_size();
 	}
+	if (count)
+		mem->count = count;
 	mem->size = mem->count * mem->granule;
 	mem->fd = memory_file(mem);
 	if (mem->fd < 0 && !memory_is_anon(kind) && kind != MEMORY_SHMEM)
@@ -682,6 +712,11 @@ int memory_map(struct memory *mem, enum memory_kind kind)
 	    madvise(mem->addr, mem->size, MADV_HUGEPAGE))
 		return failed("MADV_HUGEPAGE");
 	return 0;
+}
+
+int memory_map(struct memory *mem, enum memory_kind kind)
+{
+	return memory_map_count(mem, kind, 0);
 }
 
 /**

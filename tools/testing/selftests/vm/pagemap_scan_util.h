@@ -86,10 +86,13 @@ enum machine_part {
 void machine_prepare(unsigned int needs);
 bool machine_has(unsigned int parts);
 const char *machine_tmpfs(void);
+int machine_disk(void);
 int machine_swap_on(void);
 int machine_swap_off(void);
 int machine_break_swap(bool broken);
+long tunable_read(const char *path);
 int tunable_write(const char *path, const char *value);
+int tunable_set(const char *path, const char *value);
 
 time_t seconds(void);
 size_t page_size(void);
@@ -154,6 +157,7 @@ struct memory {
 };
 
 int memory_map(struct memory *mem, enum memory_kind kind);
+int memory_map_count(struct memory *mem, enum memory_kind kind, size_t count);
 void memory_unmap(struct memory *mem);
 int memory_populate(struct memory *mem);
 int memory_merge(struct memory *mem);

@@ -17,7 +17,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 
-#include "../kselftest_harness.h"
+#include "pagemap_scan_harness.h"
 #include "pagemap_scan_util.h"
 
 /* Enough for a debug kernel on an emulated processor. */
@@ -550,13 +550,10 @@ TEST(discarded_blocks_lose_the_protection)
 	const unsigned long range[] = { page_size(), 2 * page_size() };
 	int pagemap = pagemap_open(getpid());
 	int uffd = uffd_create_async();
+	int fd = machine_disk();
 	char *p;
-	int fd;
 
-	/* O_EXCL: a disk in memory that no one uses */
-	fd = open("/dev/ram0", O_RDWR | O_EXCL | O_CLOEXEC);
-	if (fd < 0)
-		SKIP(return, "no /dev/ram0");
+	ASSERT_LE(0, fd);
 	ASSERT_LE(0, uffd);
 	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, p);

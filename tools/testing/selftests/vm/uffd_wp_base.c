@@ -24,7 +24,7 @@
 #include <unistd.h>
 #include <linux/io_uring.h>
 
-#include "../kselftest_harness.h"
+#include "pagemap_scan_harness.h"
 #include "../../../../lib/test_hmm_uapi.h"
 #include "pagemap_scan_util.h"
 
