@@ -1424,3 +1424,7 @@ void pagemap_scan_undo(struct pagemap_scan *scan, struct mm_struct *mm)
 		cond_resched();
 	}
 }
+
+#ifdef CONFIG_PROC_PAGEMAP_SCAN_KUNIT_TEST
+#include "pagemap_scan_test.c"
+#endif
