@@ -13,6 +13,7 @@ help:
 #: make kernel    build/bzImage; CONFIG=debug, stock, stock-debug: the others
 #: make refresh   STEP=NNNN: put edits made in build/linux back into that step
 #: make check     checkpatch --strict, sparse, kernel-doc, shellcheck
+#: make mutants   break the kernel on purpose: each time a test must fail
 #: make baseline  record the stock kernel's results in its own tests
 #: make shell     a shell in the guest
 #: make tree      build/linux as patches/ and our files say
@@ -54,6 +55,12 @@ ROUNDS ?= 3
 .PHONY: baseline
 baseline: tree
 	@tests/run --kernel $(CONFIG) --baseline $(ROUNDS)
+
+# Each mutant's case has to fail that often.
+ROUNDS_OF_MUTANTS := 3
+.PHONY: mutants
+mutants: tree
+	@scripts/mutants $(ROUNDS_OF_MUTANTS) '$(T)'
 
 .PHONY: check
 check: setup
