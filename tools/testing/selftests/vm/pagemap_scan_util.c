@@ -101,6 +101,32 @@ time_t seconds(void)
 	return now.tv_sec;
 }
 
+/**
+ * milliseconds() - read the same clock more finely
+ *
+ * Return: milliseconds since some time in the past.
+ */
+unsigned long milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000UL + now.tv_nsec / 1000000;
+}
+
+/**
+ * test_duration() - how long a case goes on that could do so for ever
+ * @normal:	milliseconds that it takes where nobody has more time
+ *
+ * Return: milliseconds; PAGEMAP_SCAN_SECONDS in the environment asks for more.
+ */
+unsigned long test_duration(unsigned long normal)
+{
+	const char *text = getenv("PAGEMAP_SCAN_SECONDS");
+
+	return text && atol(text) > 0 ? atol(text) * 1000UL : normal;
+}
+
 /* The machine */
 
 struct tunable {
@@ -1597,15 +1623,16 @@ int check_categories(int fd, enum layout layout, const void *addr, size_t size,
 /* Tracking */
 
 /**
- * tracking_begin() - map memory and register it in async mode
+ * tracking_begin_count() - map memory and register it in async mode
  * @tracking:	is filled in
  * @kind:	the kind of memory
  * @layout:	how to call PAGEMAP_SCAN
+ * @count:	how many granules, or 0 for as many as make sense
  *
  * Return: 0, or -1 after a message.
  */
-int tracking_begin(struct tracking *tracking, enum memory_kind kind,
-		   enum layout layout)
+int tracking_begin_count(struct tracking *tracking, enum memory_kind kind,
+			 enum layout layout, size_t count)
 {
 	struct memory *mem = &tracking->mem;
 
@@ -1614,12 +1641,18 @@ int tracking_begin(struct tracking *tracking, enum memory_kind kind,
 	tracking->uffd = uffd_create_async();
 	if (tracking->pagemap < 0 || tracking->uffd < 0)
 		return -1;
-	if (memory_map(mem, kind))
+	if (memory_map_count(mem, kind, count))
 		return -1;
 	if (uffd_register(tracking->uffd, mem->addr, mem->size,
 			  UFFDIO_REGISTER_MODE_WP, NULL))
 		return failed("UFFDIO_REGISTER in async mode");
 	return 0;
+}
+
+int tracking_begin(struct tracking *tracking, enum memory_kind kind,
+		   enum layout layout)
+{
+	return tracking_begin_count(tracking, kind, layout, 0);
 }
 
 /**

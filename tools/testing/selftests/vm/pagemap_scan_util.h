@@ -95,6 +95,8 @@ int tunable_write(const char *path, const char *value);
 int tunable_set(const char *path, const char *value);
 
 time_t seconds(void);
+unsigned long milliseconds(void);
+unsigned long test_duration(unsigned long normal);
 size_t page_size(void);
 size_t huge_size(void);
 
@@ -260,6 +262,8 @@ struct tracking {
 
 int tracking_begin(struct tracking *tracking, enum memory_kind kind,
 		   enum layout layout);
+int tracking_begin_count(struct tracking *tracking, enum memory_kind kind,
+			 enum layout layout, size_t count);
 int tracking_populate(struct tracking *tracking);
 int tracking_end(struct tracking *tracking);
 
