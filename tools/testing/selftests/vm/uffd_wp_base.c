@@ -373,6 +373,45 @@ TEST_F_TIMEOUT(memory, moved_pages_are_not_protected, TIMEOUT)
 	munmap(to, mem->size);
 }
 
+/*
+ * What is moved is no longer registered.  What it comes to lie beside must stay
+ * so, where the two could be one VMA: never touched, or moved back.
+ */
+TEST(moving_unregisters_no_neighbour)
+{
+	const size_t size = page_size();
+	char *p = reserve_addresses(8 * size, size);
+	char *elsewhere = reserve_addresses(size, size);
+	int uffd = create_uffd(0);
+
+	ASSERT_LE(0, uffd);
+	ASSERT_TRUE(p && elsewhere);
+	ASSERT_EQ(0, map_fixed(p, 4 * size, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, uffd_register(uffd, p, 4 * size, UFFDIO_REGISTER_MODE_WP,
+				   NULL));
+	ASSERT_TRUE(vma_has_flag(p, "uw"));
+	ASSERT_EQ((void *)(p + 4 * size),
+		  mremap(p + 3 * size, size, size,
+			 MREMAP_MAYMOVE | MREMAP_FIXED, p + 4 * size));
+	EXPECT_TRUE(vma_has_flag(p, "uw"));
+	EXPECT_FALSE(vma_has_flag(p + 4 * size, "uw"));
+
+	memset(p, 1, 3 * size);
+	ASSERT_EQ(0, uffd_protect(uffd, p, 3 * size, true));
+	ASSERT_EQ((void *)elsewhere,
+		  mremap(p + 2 * size, size, size,
+			 MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere));
+	ASSERT_EQ(0, uffd_register(uffd, elsewhere, size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	ASSERT_EQ((void *)(p + 2 * size),
+		  mremap(elsewhere, size, size,
+			 MREMAP_MAYMOVE | MREMAP_FIXED, p + 2 * size));
+	EXPECT_TRUE(vma_has_flag(p, "uw"));
+	EXPECT_FALSE(vma_has_flag(p + 2 * size, "uw"));
+	EXPECT_EQ(2, protected_pages(p, 3 * size));
+	close(uffd);
+}
+
 /* Memory that can migrate to a device. */
 FIXTURE(device)
 {
