@@ -13,6 +13,7 @@ help:
 #: make kernel    build/bzImage; CONFIG=debug, stock, stock-debug: the others
 #: make refresh   STEP=NNNN: put edits made in build/linux back into that step
 #: make check     checkpatch --strict, sparse, kernel-doc, shellcheck
+#: make soak      MINUTES=n: random programs and races for so long; CONFIG=debug
 #: make mutants   break the kernel on purpose: each time a test must fail
 #: make baseline  record the stock kernel's results in its own tests
 #: make shell     a shell in the guest
@@ -49,6 +50,10 @@ run: kernel
 .PHONY: test
 test: tree
 	@tests/run --kernel $(CONFIG) '$(T)'
+
+.PHONY: soak
+soak: tree
+	@scripts/soak '$(MINUTES)' $(CONFIG)
 
 # A case that does not give the same result in each round is kept as flaky.
 ROUNDS ?= 3
