@@ -979,25 +979,26 @@ FIXTURE(mapping) {
 FIXTURE_VARIANT(mapping) {
 	enum memory_kind kind;
 	enum layout layout;
-	__u64 events;
+	bool follows;	/* The registration follows an mremap(). */
 };
 
 FIXTURE_VARIANT_ADD(mapping, ANON) { MEMORY_ANON, LAYOUT_VER1 };
-FIXTURE_VARIANT_ADD(mapping, ANON_EVENT) { MEMORY_ANON, LAYOUT_PM, UFFD_FEATURE_EVENT_REMAP };
+FIXTURE_VARIANT_ADD(mapping, ANON_EVENT) { MEMORY_ANON, LAYOUT_PM, true };
 FIXTURE_VARIANT_ADD(mapping, THP) { MEMORY_THP, LAYOUT_PM };
-FIXTURE_VARIANT_ADD(mapping, THP_EVENT) { MEMORY_THP, LAYOUT_VER1, UFFD_FEATURE_EVENT_REMAP };
+FIXTURE_VARIANT_ADD(mapping, THP_EVENT) { MEMORY_THP, LAYOUT_VER1, true };
 FIXTURE_VARIANT_ADD(mapping, MEMFD) { MEMORY_MEMFD, LAYOUT_VER1 };
-FIXTURE_VARIANT_ADD(mapping, MEMFD_EVENT) { MEMORY_MEMFD, LAYOUT_PM, UFFD_FEATURE_EVENT_REMAP };
+FIXTURE_VARIANT_ADD(mapping, MEMFD_EVENT) { MEMORY_MEMFD, LAYOUT_PM, true };
 FIXTURE_VARIANT_ADD(mapping, EXT4_PRIVATE) { MEMORY_EXT4_PRIVATE, LAYOUT_PM };
 FIXTURE_VARIANT_ADD(mapping, HUGETLB) { MEMORY_HUGETLB_SHARED, LAYOUT_PM };
-FIXTURE_VARIANT_ADD(mapping, HUGETLB_EVENT) { MEMORY_HUGETLB_SHARED, LAYOUT_VER1, UFFD_FEATURE_EVENT_REMAP };
+FIXTURE_VARIANT_ADD(mapping, HUGETLB_EVENT) { MEMORY_HUGETLB_SHARED, LAYOUT_VER1, true };
 
 FIXTURE_SETUP(mapping)
 {
 	if (!machine_has(memory_needs(variant->kind)))
 		SKIP(_exit(255), "the machine lacks this kind of memory");
 	self->race = race_begin(variant->kind, variant->layout,
-				granules(variant->kind), variant->events);
+				granules(variant->kind), variant->follows ?
+				UFFD_FEATURE_EVENT_REMAP : 0);
 	ASSERT_TRUE(!!self->race);
 	self->race->exact = false;
 }
