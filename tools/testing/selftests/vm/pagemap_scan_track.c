@@ -1018,6 +1018,21 @@ TEST_F_TIMEOUT(untouched, uffdio_writeprotect_protects_holes, TIMEOUT)
 	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
 }
 
+/* Who reads pagemap to save a process must not look for it in swap. */
+TEST_F_TIMEOUT(untouched, pagemap_shows_a_protected_hole_as_a_hole, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	int pagemap = self->tracking.pagemap;
+
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	EXPECT_EQ(0, pages_with(pagemap, mem->addr, mem->size,
+				PAGEMAP_SWAPPED));
+	EXPECT_EQ(0, pages_with(pagemap, mem->addr, mem->size,
+				PAGEMAP_PRESENT));
+	EXPECT_EQ(mem->size / page_size(),
+		  pages_with(pagemap, mem->addr, mem->size, PAGEMAP_UFFD_WP));
+}
+
 TEST_F_TIMEOUT(untouched, max_pages_leaves_the_rest_untouched, TIMEOUT)
 {
 	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
