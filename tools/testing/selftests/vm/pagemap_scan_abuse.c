@@ -567,7 +567,7 @@ TEST_F_TIMEOUT(sweep, anything, TIMEOUT)
 {
 	unsigned int outcomes[4] = {}, calls;
 	int uffd = uffd_create_async();
-	time_t end = seconds() + 4;
+	time_t end = seconds() + 2;
 	__u64 seed = time(NULL) ^ (__u64)getpid() << 32;
 
 	/* A part of the process can be protected, so that some of it is. */
@@ -576,7 +576,7 @@ TEST_F_TIMEOUT(sweep, anything, TIMEOUT)
 				   2 * page_size(), UFFDIO_REGISTER_MODE_WP,
 				   NULL));
 	random_state = seed;
-	for (calls = 0; calls < 60000 && (calls % 256 || seconds() < end);
+	for (calls = 0; calls < 40000 && (calls % 256 || seconds() < end);
 	     calls++) {
 		struct raw raw = random_call(&self->place, variant->layout);
 		struct verdict verdict = judge(&raw, &self->place);
@@ -1122,7 +1122,7 @@ FIXTURE_TEARDOWN(change)
  * So long, or until there were so many calls; but as long as it takes until
  * each thing that can happen has, up to a limit.
  */
-#define CHANGE_SECONDS	2
+#define CHANGE_SECONDS	1
 #define CHANGE_CALLS	20000
 #define CHANGE_LIMIT	60
 
@@ -1157,12 +1157,14 @@ TEST_F_TIMEOUT(change, protects_what_it_reports, TIMEOUT)
 	unsigned int calls, worked = 0, failed = 0, partial = 0;
 	time_t begin = seconds();
 
-	self->racer.fields[0] = (struct racer_field) { OWN_START, 4, {
+	self->racer.fields[0] = (struct racer_field) { OWN_START, 5, {
 		address(mem->addr), address(mem->addr) + 8 * page_size(),
 		address(mem->addr) + 1, address(mem->addr) + 20 * page_size(),
+		address(mem->addr) + 3 * page_size(),
 	} };
-	self->racer.fields[1] = (struct racer_field) { OWN_LEN, 4, {
+	self->racer.fields[1] = (struct racer_field) { OWN_LEN, 6, {
 		10 * page_size(), 44 * page_size(), 1, -1ULL,
+		44 * page_size(), 30 * page_size(),
 	} };
 	self->racer.fields[2] = (struct racer_field) { OWN_VEC_LEN, 4, {
 		1, 2, 64, 5,
@@ -1170,8 +1172,8 @@ TEST_F_TIMEOUT(change, protects_what_it_reports, TIMEOUT)
 	self->racer.fields[3] = (struct racer_field) { OWN_MAX_PAGES, 3, {
 		0, 7, 33,
 	} };
-	self->racer.fields[4] = (struct racer_field) { OWN_RETURN, 3, {
-		0, PAGE_IS_WRITTEN, 1ULL << 40,
+	self->racer.fields[4] = (struct racer_field) { OWN_RETURN, 5, {
+		0, PAGE_IS_WRITTEN, 1ULL << 40, 0, PAGE_IS_PRESENT,
 	} };
 	self->racer.count = 5;
 	ASSERT_EQ(0, pthread_create(&self->thread, NULL, change_argument,
@@ -1261,7 +1263,7 @@ TEST_F_TIMEOUT(change, of_size_keeps_within_the_vec, TIMEOUT)
 
 #define CALLERS		1000
 #define CALLER_STACK	(64 << 10)
-#define CALLER_ROUNDS	10
+#define CALLER_ROUNDS	4
 #define CALLER_SECONDS	3
 
 /**
@@ -1936,11 +1938,10 @@ TEST_F_TIMEOUT(group, of_a_target_is_empty_whatever_call_there_was, TIMEOUT)
 
 TEST_F_TIMEOUT(crowd, many_calls_leave_nothing_in_the_slabs, TIMEOUT)
 {
-	const unsigned int rounds = 300, others = 200;
+	const long rounds = 300, others = 200;
 	int pagemap = pagemap_open(getpid());
-	long objects, bytes;
+	long objects, bytes, round;
 	struct leak leak;
-	unsigned int round;
 	size_t i;
 
 	ASSERT_EQ(0, leak_make(&leak));
