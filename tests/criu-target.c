@@ -141,7 +141,7 @@ static void *write_area(void *argument)
 	bool may;
 
 	for (;;) {
-		usleep(5000);
+		usleep(3000);
 		pthread_mutex_lock(&state.lock);
 		step = state.steps[area->kind];
 		may = step < state.granted;
