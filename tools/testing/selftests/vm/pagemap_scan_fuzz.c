@@ -26,7 +26,7 @@
 #define KINDS		(MEMORY_KSM + 1)
 #define FIXED_SEEDS	(sizeof(long) == 8 ? 2 * KINDS : KINDS / 2)
 #define FRESH_SEEDS	(sizeof(long) == 8 ? 4 : 2)
-#define OPERATIONS	160
+#define OPERATIONS	250
 /* No further fresh seed is begun after that long without --minutes. */
 #define SECONDS		150
 #define PROGRAM_SECONDS	600
@@ -141,9 +141,9 @@ static unsigned int draw_code(unsigned long long *state)
 		[OP_SPLIT] = 5, [OP_MIGRATE] = 6, [OP_MERGE] = 6,
 		[OP_UNMERGE] = 6, [OP_ADVISE] = 5, [OP_REGISTER] = 16,
 		[OP_UNREGISTER] = 3, [OP_PROTECT] = 10, [OP_UNPROTECT] = 4,
-		[OP_COPY] = 5, [OP_SWAPOFF] = 1, [OP_COMPACT] = 1,
+		[OP_COPY] = 5, [OP_SWAPOFF] = 2, [OP_COMPACT] = 1,
 		[OP_CLEAR_SOFT_DIRTY] = 2, [OP_DROP_CACHES] = 1,
-		[OP_SCAN] = 70, [OP_UNION] = 10, [OP_SCAN_FAULT] = 5,
+		[OP_SCAN] = 70, [OP_UNION] = 10, [OP_SCAN_FAULT] = 9,
 	};
 	unsigned int sum = 0, i;
 
@@ -290,7 +290,7 @@ static void draw_scan(unsigned long long *state, const struct area *areas,
 	op->arg[0] = draw_masks(state, layout);
 	op->arg[1] = chance(state, 10) ? 0 : draw_limit(state, 1 << 20);
 	op->arg[2] = draw_limit(state, 0);
-	op->arg[3] = draw_flags(state) << 2 | layout | chance(state, 5) << 4 |
+	op->arg[3] = draw_flags(state) << 2 | layout | chance(state, 10) << 4 |
 		     draw(state, 2) << 20;
 	/* A length that is to be rounded up */
 	if (chance(state, 20))
@@ -312,13 +312,14 @@ static void draw_kind_op(unsigned long long *state, const struct area *area,
 {
 	static const unsigned int thp[] = {
 		OP_SPLIT, OP_COLLAPSE, OP_COLLAPSE, OP_POPULATE, OP_MAP,
+		OP_PROTECT,
 	};
 	static const unsigned int ksm[] = { OP_MERGE, OP_UNMERGE, OP_MERGE };
 
 	if (area->kind == MEMORY_KSM || area->kind == MEMORY_ANON)
 		op->code = ksm[draw(state, 3)];
 	if (memory_is_thp(area->kind)) {
-		op->code = thp[draw(state, 5)];
+		op->code = thp[draw(state, 6)];
 		op->first = area->home;
 		op->count = area->size;
 	}
@@ -335,6 +336,8 @@ static unsigned int draw_next(unsigned long long *state, unsigned int last,
 		return chance(state, 20) ? OP_SWAPOFF : OP_READ;
 	case OP_MERGE:
 		return chance(state, 50) ? OP_UNMERGE : OP_WRITE;
+	case OP_MAP:
+		return OP_REGISTER;
 	default:
 		return code;
 	}
@@ -381,6 +384,34 @@ static void draw_op(unsigned long long *state, const struct area *areas,
 		op->arg[0] &= ~511U;
 }
 
+/*
+ * Programs mostly begin with memory that is tracked, read (so that what is
+ * written later is in a zero page first), written and protected: the further
+ * they got, the more there is to see.
+ */
+static void draw_start(unsigned long long *state, const struct area *areas,
+		       unsigned int position, struct op *op)
+{
+	static const struct {
+		unsigned int code;
+		unsigned int percent;
+	} phases[] = {
+		{ OP_REGISTER, 90 }, { OP_READ, 40 }, { OP_WRITE, 60 },
+		{ OP_PROTECT, 50 },
+	};
+	unsigned int phase = position / AREAS, area = position % AREAS;
+
+	if (phase >= sizeof(phases) / sizeof(*phases) ||
+	    !chance(state, phases[phase].percent))
+		return;
+	*op = (struct op) {
+		.code = phases[phase].code,
+		.area = area,
+		.count = areas[area].window,
+		.arg[0] = 0x10000 * (area + 1),
+	};
+}
+
 static void draw_program(struct program *program, unsigned long long seed,
 			 unsigned int operations)
 {
@@ -404,17 +435,7 @@ static void draw_program(struct program *program, unsigned long long seed,
 		struct op *op = &program->ops[i];
 
 		draw_op(&state, areas, pages, &last, op);
-		/*
-		 * Without tracking there is little to see; and what is written
-		 * later can be in a zero page first.
-		 */
-		if ((i < AREAS && chance(&state, 90)) ||
-		    (i >= AREAS && i < 2 * AREAS && chance(&state, 40)))
-			*op = (struct op) {
-				.code = i < AREAS ? OP_REGISTER : OP_READ,
-				.area = i % AREAS,
-				.count = areas[i % AREAS].window,
-			};
+		draw_start(&state, areas, i, op);
 	}
 }
 

@@ -239,11 +239,13 @@ struct area {
  * @remap:	whether it follows mremap()
  * @pagemap:	the process's pagemap file
  * @pattern:	a file from which the kernel writes to memory
+ * @mem:	/proc/self/mem
  * @outcome:	where to say what happened
  * @entries:	pagemap before a scan
  * @entries_after: the same after it
  * @categories:	of each page of the scanned range, or NOT_REPORTED
- * @spread:	the same, put together from several calls
+ * @spread:	the same, put together from several calls; or pagemap before
+ *		one
  * @expected:	the regions that a call must return
  * @vec_end:	the end of room for all regions, where a page begins that is
  *		not mapped
@@ -257,6 +259,7 @@ struct world {
 	bool remap;
 	int pagemap;
 	int pattern;
+	int mem;
 	struct outcome *outcome;
 	__u64 *entries;
 	__u64 *entries_after;

@@ -728,6 +728,30 @@ static void note_engaged(struct world *world, const struct op *op, __u64 end)
 	}
 }
 
+/*
+ * A call changes nothing but the protection: a private page stays where it is,
+ * as soft-dirty as it was.  Before the call, pagemap had world->spread.
+ */
+static void check_unchanged(struct world *world, const struct op *op)
+{
+	unsigned int i;
+
+	for (i = 0; i < op->count; i++) {
+		__u64 before = world->spread[i], after = world->entries[i];
+		struct page *page;
+		struct area *area = area_at(world, op->first + i, &page);
+
+		if (!page->mapped || !page_is_own(area, page) ||
+		    !(before & after & PAGEMAP_PRESENT) ||
+		    (before ^ after) & PAGEMAP_PFN)
+			continue;
+		if ((before ^ after) & PAGEMAP_SOFT_DIRTY)
+			fail(world, "a scan changed page %u from %#llx to %#llx",
+			     op->first + i, (unsigned long long)before,
+			     (unsigned long long)after);
+	}
+}
+
 /* After a failed or a disturbed call, protection may be gone from pages. */
 static void note_failed(struct world *world, const struct op *op, __u64 end)
 {
@@ -810,6 +834,8 @@ static void check_call(struct world *world, const struct op *op, __u64 vec_len,
 	const char *difference;
 
 	check_range(world, op->first, op->count, op->arg[3] >> 20 & 1);
+	memcpy(world->spread, world->entries_after,
+	       op->count * sizeof(*world->spread));
 	expected = predict(world, op, world->expected, vec_len, op->arg[2]);
 	got = call(world, op, start, end - trim, vec_len ? vec : NULL, vec_len,
 		   op->arg[2]);
@@ -835,8 +861,10 @@ static void check_call(struct world *world, const struct op *op, __u64 vec_len,
 		if (difference)
 			note_failed(world, op, end);
 	}
-	if (SCAN_FLAGS(op))
-		check_range(world, op->first, op->count, LAYOUT_PM);
+	if (!SCAN_FLAGS(op))
+		return;
+	check_range(world, op->first, op->count, LAYOUT_PM);
+	check_unchanged(world, op);
 }
 
 /**

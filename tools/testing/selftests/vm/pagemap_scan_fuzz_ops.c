@@ -31,7 +31,9 @@
 #endif
 
 #define KSM		"/sys/kernel/mm/ksm/"
-#define CHILD_SECONDS	120
+#define CHILD_SECONDS	600
+/* What costs more than the rest is done with so many pages only. */
+#define MAX_CALLS	96
 
 /* Far below where the kernel puts what the program maps otherwise. */
 #define BASE		(sizeof(long) == 8 ? 1ULL << 44 : 1ULL << 30)
@@ -562,12 +564,8 @@ static void op_munlock(const struct run *whole)
 
 static bool force_write(const struct run *run, void *addr, unsigned int value)
 {
-	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
-	ssize_t n;
-
-	n = pwrite64(fd, &value, sizeof(value), address(addr));
-	close(fd);
-	return n == sizeof(value);
+	return pwrite64(run->world->mem, &value, sizeof(value),
+			address(addr)) == sizeof(value);
 }
 
 static bool kernel_write(const struct run *run, void *addr, unsigned int value)
@@ -617,7 +615,7 @@ static void op_write(const struct run *whole)
 {
 	const struct op *op = whole->op;
 	struct area *area = whole->area;
-	unsigned int i, how = op->arg[1] % 4, value = op->arg[0];
+	unsigned int i, how = op->arg[1] % 4, value = op->arg[0], calls = 0;
 
 	for (i = whole->first; i < whole->end; i++) {
 		struct page *page = &area->pages[i];
@@ -637,6 +635,8 @@ static void op_write(const struct run *whole)
 		if (!op->arg[2])
 			value++;
 		took_effect(whole);
+		if (how && ++calls == MAX_CALLS)
+			how = 0;
 		/* A part of a huge page that cannot be split is enough. */
 		if (area->granule > 1)
 			i += op->arg[3] % 300;
@@ -1013,14 +1013,17 @@ static void op_migrate(const struct run *whole)
 
 static void op_merge(const struct run *whole)
 {
+	struct run some = *whole;
 	long scans = ksm_number(KSM "full_scans");
 	long before = ksm_number(KSM "pages_sharing");
 	struct run run;
 	int tries;
 
-	settle_missing(whole);
-	run = no_run(whole);
-	while (next_run(whole, &run, can_merge)) {
+	if (some.end - some.first > MAX_CALLS)
+		some.end = some.first + MAX_CALLS;
+	settle_missing(&some);
+	run = no_run(&some);
+	while (next_run(&some, &run, can_merge)) {
 		if (madvise(run_addr(&run), run_size(&run), MADV_MERGEABLE))
 			fail(run.world, "MADV_MERGEABLE: %s", strerror(errno));
 		took_effect(whole);
@@ -1588,6 +1591,7 @@ void world_create(struct world *world, const struct setting *setting,
 	world->remap = setting->remap;
 	world->base = (char *)(uintptr_t)BASE;
 	world->pagemap = pagemap_open(getpid());
+	world->mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 	world->pattern = syscall(__NR_memfd_create, "pattern", 0);
 	/* A run that failed may have left it off. */
 	machine_swap_off();
