@@ -164,12 +164,13 @@ TEST_F_TIMEOUT(kind, inaccessible_page_is_present, TIMEOUT)
 
 /*
  * A page that is protected and then unmapped, while its file keeps it, leaves
- * a marker: not a swapped page, although pagemap shows it as one.
+ * a marker: not a swapped page.
  */
 TEST_F_TIMEOUT(kind, unmapped_page_is_not_swapped, TIMEOUT)
 {
 	struct memory *mem = self->mem;
 	size_t i, markers = 0;
+	__u64 entry;
 
 	ASSERT_EQ(0, protect_written(&self->tracking));
 	ASSERT_EQ(0, madvise(mem->addr, mem->size, MADV_DONTNEED));
@@ -177,8 +178,8 @@ TEST_F_TIMEOUT(kind, unmapped_page_is_not_swapped, TIMEOUT)
 		__u64 written = memory_is_copied(mem, i) ? PAGE_IS_WRITTEN : 0;
 		char *addr = mem->addr + i * mem->granule;
 
-		if (pagemap_entry(self->tracking.pagemap, addr) &
-		    PAGEMAP_SWAPPED)
+		entry = pagemap_entry(self->tracking.pagemap, addr);
+		if ((entry & PAGEMAP_UFFD_WP) && !(entry & PAGEMAP_PRESENT))
 			markers++;
 		if (i > 2)
 			continue;
