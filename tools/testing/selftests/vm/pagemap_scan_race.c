@@ -35,6 +35,7 @@
 #define WRITERS		2
 #define SCANNERS	3
 #define REGIONS		64
+#define ENOUGH_REPORTS	200
 #define SMALL_PAGES	600	/* in more than one page table */
 /* What populated memory is full of. */
 #define FILLER		0x5a5a5a5aU
@@ -54,13 +55,14 @@
  * @checked:	how many writers, from the first on, are tracked
  * @exact:	whether pages that nobody writes must not be reported
  * @writer_pause: writers rest for up to so many microseconds after a pass
- * @scanner_pause: scanners do after a scan
+ * @scanner_passes: scanners wait for so many passes after a scan, and rest
  * @write:	how the second writer writes
  * @device:	what it writes through, where it does not by itself
  * @disturb:	what happens beside, or NULL
  * @scanners:	how many scan, each a part of the memory
  * @remote:	whether the scanner is another process
  * @writes:	numbers written
+ * @passes:	passes of all writers
  * @scans:	scans of all parts
  * @reports:	pages reported
  * @events:	how often what @disturb is about took place
@@ -88,13 +90,14 @@ struct race {
 	unsigned int checked;
 	bool exact;
 	unsigned int writer_pause;
-	unsigned int scanner_pause;
+	unsigned int scanner_passes;
 	bool (*write)(struct race *race, size_t page, unsigned int number);
 	int device;
 	void *(*disturb)(void *race);
 	unsigned int scanners;
 	bool remote;
 	unsigned long writes;
+	unsigned long passes;
 	unsigned long scans;
 	unsigned long reports;
 	unsigned long events;
@@ -365,6 +368,7 @@ static void *write_in_passes(void *argument)
 
 	while (!is_set(&race->stop_writing)) {
 		write_pass(writer, ++number);
+		count(&race->passes, 1);
 		rest(&writer->seed, race->writer_pause);
 	}
 	return NULL;
@@ -520,6 +524,18 @@ static int scan_once(struct scanner *scanner)
 	return 0;
 }
 
+static void await_passes(struct scanner *scanner)
+{
+	struct race *race = scanner->race;
+	unsigned long passes = race->scanner_passes +
+			       __atomic_load_n(&race->passes, __ATOMIC_RELAXED);
+
+	while (!is_set(&race->stop_writing) &&
+	       __atomic_load_n(&race->passes, __ATOMIC_RELAXED) < passes)
+		usleep(1000);
+	rest(&scanner->seed, race->scanner_passes ? 100000 : 200);
+}
+
 static void *scan_all_the_time(void *argument)
 {
 	struct scanner *scanner = argument;
@@ -528,7 +544,7 @@ static void *scan_all_the_time(void *argument)
 	while (!is_set(&race->stop_scanning) && !is_set(&race->failed)) {
 		if (scan_once(scanner))
 			set(&race->failed);
-		rest(&scanner->seed, race->scanner_pause + 200);
+		await_passes(scanner);
 	}
 	return NULL;
 }
@@ -597,7 +613,9 @@ static void *shared_memory(size_t size)
 /* As much memory as several page tables map, where KSM can keep up with it. */
 static size_t granules(enum memory_kind kind)
 {
-	if (memory_is_thp(kind) || memory_is_hugetlb(kind) ||
+	if (kind == MEMORY_THP)
+		return 3;
+	if (kind == MEMORY_MEMFD_THP || memory_is_hugetlb(kind) ||
 	    kind == MEMORY_KSM)
 		return 0;
 	return SMALL_PAGES;
@@ -689,7 +707,7 @@ static void take_events(struct race *race)
 
 static bool enough(struct race *race)
 {
-	return race->scans >= 3 && race->reports >= race->pages &&
+	return race->scans >= 3 && race->reports >= ENOUGH_REPORTS &&
 	       (!race->disturb || race->events);
 }
 
@@ -852,28 +870,30 @@ TEST_F_TIMEOUT(any, fork, TIMEOUT)
 	EXPECT_EQ(0, race_run(self->race, 700));
 }
 
-/* Pages move to the other node, and all of memory is compacted now and then. */
+/* As many at a time as do not take long, each of them with a TLB flush. */
+#define MOVED_AT_ONCE	32
+
+/* Some pages move to the other node, and once in a while all of them. */
 static void *migrate_all_the_time(void *argument)
 {
 	struct race *race = argument;
 	struct memory *mem = &race->tracking.mem;
-	size_t i, n = mem->count;
-	void **pages = calloc(n, sizeof(*pages));
-	int *nodes = calloc(n, sizeof(*nodes));
-	int *status = calloc(n, sizeof(*status));
-	unsigned int round;
+	void *pages[MOVED_AT_ONCE];
+	int nodes[MOVED_AT_ONCE], status[MOVED_AT_ONCE];
+	unsigned int seed = 1, round, i, n;
+	size_t first;
 
-	for (i = 0; i < n; i++)
-		pages[i] = mem->addr + i * mem->granule;
+	n = mem->granule == page_size() ? MOVED_AT_ONCE : 1;
 	for (round = 0; !is_set(&race->stop_writing); round++) {
 		unsigned long from = 1 + round % 2, to = 3 - from;
 
-		if (round % 8 == 7) {
+		if (round % 32 == 31) {
 			syscall(__NR_migrate_pages, 0, 3UL, &from, &to);
-			tunable_write("/proc/sys/vm/compact_memory", "1");
 			continue;
 		}
+		first = below(&seed, mem->count - n + 1);
 		for (i = 0; i < n; i++) {
+			pages[i] = mem->addr + (first + i) * mem->granule;
 			nodes[i] = round % 2;
 			status[i] = -1;
 		}
@@ -881,10 +901,8 @@ static void *migrate_all_the_time(void *argument)
 			MPOL_MF_MOVE_ALL);
 		for (i = 0; i < n; i++)
 			count(&race->events, status[i] == nodes[i]);
+		rest(&seed, 1000);
 	}
-	free(pages);
-	free(nodes);
-	free(status);
 	return NULL;
 }
 
@@ -1195,6 +1213,52 @@ static unsigned long kernel_count(const char *name)
 	return result;
 }
 
+/* Pages that move to make room. */
+FIXTURE(compaction) {
+	struct race *race;
+};
+
+FIXTURE_VARIANT(compaction) {
+	enum memory_kind kind;
+	enum layout layout;
+};
+
+FIXTURE_VARIANT_ADD(compaction, ANON) { MEMORY_ANON, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(compaction, MEMFD) { MEMORY_MEMFD, LAYOUT_PM };
+
+FIXTURE_SETUP(compaction)
+{
+	self->race = race_begin(variant->kind, variant->layout, SMALL_PAGES, 0);
+	ASSERT_TRUE(!!self->race);
+}
+
+FIXTURE_TEARDOWN(compaction)
+{
+	EXPECT_EQ(0, race_end(self->race));
+}
+
+static void *compact_all_the_time(void *argument)
+{
+	struct race *race = argument;
+	unsigned long before = kernel_count("compact_isolated");
+
+	while (!is_set(&race->stop_writing)) {
+		tunable_write("/proc/sys/vm/compact_memory", "1");
+		__atomic_store_n(&race->events,
+				 kernel_count("compact_isolated") - before,
+				 __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+TEST_F_TIMEOUT(compaction, of_all_memory, TIMEOUT)
+{
+	/* Which may have nothing to move, but not the first time. */
+	tunable_write("/proc/sys/vm/drop_caches", "1");
+	self->race->disturb = compact_all_the_time;
+	EXPECT_EQ(0, race_run(self->race, 1000));
+}
+
 /* Huge pages that come and go. */
 FIXTURE(huge) {
 	struct race *race;
@@ -1212,11 +1276,11 @@ FIXTURE_SETUP(huge)
 {
 	if (!machine_has(NEED_THP))
 		SKIP(_exit(255), "needs transparent huge pages");
-	self->race = race_begin(variant->kind, variant->layout, 0, 0);
+	self->race = race_begin(variant->kind, variant->layout, 3, 0);
 	ASSERT_TRUE(!!self->race);
 	/* Only pages that all are written and not protected are collapsed. */
 	self->race->writer_pause = 5000;
-	self->race->scanner_pause = 100000;
+	self->race->scanner_passes = 2 * WRITERS;
 }
 
 FIXTURE_TEARDOWN(huge)
@@ -1318,10 +1382,10 @@ FIXTURE_VARIANT(swap) {
 	size_t granules;
 };
 
-FIXTURE_VARIANT_ADD(swap, ANON) { MEMORY_ANON, LAYOUT_VER1, 320 };
+FIXTURE_VARIANT_ADD(swap, ANON) { MEMORY_ANON, LAYOUT_VER1, SMALL_PAGES };
 FIXTURE_VARIANT_ADD(swap, THP) { MEMORY_THP, LAYOUT_PM, 2 };
-FIXTURE_VARIANT_ADD(swap, SHMEM) { MEMORY_SHMEM, LAYOUT_PM, 320 };
-FIXTURE_VARIANT_ADD(swap, TMPFS_PRIVATE) { MEMORY_TMPFS_PRIVATE, LAYOUT_VER1, 320 };
+FIXTURE_VARIANT_ADD(swap, SHMEM) { MEMORY_SHMEM, LAYOUT_PM, SMALL_PAGES };
+FIXTURE_VARIANT_ADD(swap, TMPFS_PRIVATE) { MEMORY_TMPFS_PRIVATE, LAYOUT_VER1, SMALL_PAGES };
 
 /* The group that this process is in. */
 static int read_cgroup(char *path, size_t size)
@@ -1372,15 +1436,33 @@ FIXTURE_TEARDOWN(swap)
 	EXPECT_EQ(0, rmdir(self->cgroup));
 }
 
-/* Less than the memory, so that each pass has to swap. */
+static void *watch_pages_come_back(void *argument)
+{
+	struct race *race = argument;
+	unsigned long before = kernel_count("pswpin");
+
+	while (!is_set(&race->stop_writing)) {
+		usleep(10000);
+		__atomic_store_n(&race->events, kernel_count("pswpin") - before,
+				 __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* A quarter of the memory does not fit, so that each pass has to swap. */
 TEST_F_TIMEOUT(swap, memory_limit, TIMEOUT)
 {
 	unsigned long out = kernel_count("pswpout"), in = kernel_count("pswpin");
-	char limit[32];
+	char path[96], limit[32];
+	long used;
 
-	snprintf(limit, sizeof(limit), "%zu",
-		 self->race->tracking.mem.size / 4 * 3);
+	snprintf(path, sizeof(path), "%s/memory.current", self->cgroup);
+	used = tunable_read(path);
+	ASSERT_LT(self->race->tracking.mem.size, used);
+	snprintf(limit, sizeof(limit), "%ld",
+		 used - (long)self->race->tracking.mem.size / 4);
 	ASSERT_EQ(0, write_to_cgroup(self->cgroup, "memory.max", limit));
+	self->race->disturb = watch_pages_come_back;
 	EXPECT_EQ(0, race_run(self->race, 2000));
 	fprintf(stderr, "# %lu pages swapped out, %lu in\n",
 		kernel_count("pswpout") - out, kernel_count("pswpin") - in);
