@@ -236,12 +236,18 @@ static void test_command_numbers(struct kunit *test)
 static int put_arg(struct user_memory *memory, const void *arg, size_t used,
 		   u64 size, u8 filler)
 {
-	u64 pos;
+	u64 pos, end = min_t(u64, size, 2 * PAGE_SIZE);
+	u8 fill[128];
+
+	/* Called in long loops */
+	cond_resched();
 
 	if (copy_to_user(memory->addr, arg, used))
 		return -EFAULT;
-	for (pos = used; pos < min_t(u64, size, 2 * PAGE_SIZE); pos++)
-		if (put_user(filler, (u8 __user *)memory->addr + pos))
+	memset(fill, filler, sizeof(fill));
+	for (pos = used; pos < end; pos += sizeof(fill))
+		if (copy_to_user((u8 __user *)memory->addr + pos, fill,
+				 min_t(u64, end - pos, sizeof(fill))))
 			return -EFAULT;
 	return put_user(size, (u64 __user *)memory->addr);
 }
