@@ -15,6 +15,7 @@ help:
 #: make check     checkpatch --strict, sparse, kernel-doc, shellcheck
 #: make soak      MINUTES=n: random programs and races for so long; CONFIG=debug
 #: make mutants   break the kernel on purpose: each time a test must fail
+#: make coverage  the suite on a kernel with gcov: every line must have run
 #: make baseline  record the stock kernel's results in its own tests
 #: make shell     a shell in the guest
 #: make tree      build/linux as patches/ and our files say
@@ -66,6 +67,10 @@ ROUNDS_OF_MUTANTS := 3
 .PHONY: mutants
 mutants: tree
 	@scripts/mutants $(ROUNDS_OF_MUTANTS) '$(T)'
+
+.PHONY: coverage
+coverage: tree
+	@scripts/coverage
 
 .PHONY: check
 check: setup
