@@ -5,12 +5,12 @@
  * copies fails.  Either it fails and has lost nothing, or its answer is right.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "pagemap_scan_failing.h"
 #include "pagemap_scan_harness.h"
 #include "pagemap_scan_util.h"
 
@@ -19,65 +19,6 @@
 
 /* More than a call has that can fail; were they endless, a loop would be. */
 #define MAX_FAILURES	2000
-
-#define DEBUGFS		"/sys/kernel/debug/"
-
-static const char *const settings[][2] = {
-	{ DEBUGFS "failslab/ignore-gfp-wait", "N" },
-	{ DEBUGFS "failslab/verbose", "0" },
-	{ DEBUGFS "fail_page_alloc/ignore-gfp-wait", "N" },
-	{ DEBUGFS "fail_page_alloc/ignore-gfp-highmem", "N" },
-	{ DEBUGFS "fail_page_alloc/min-order", "0" },
-	{ DEBUGFS "fail_page_alloc/verbose", "0" },
-	{ DEBUGFS "fail_usercopy/verbose", "0" },
-};
-
-/* Whether the kernel can fail on demand; also makes it do so silently. */
-static bool prepare_failures(void)
-{
-	size_t i;
-
-	if (access("/proc/thread-self/fail-nth", W_OK))
-		return false;
-	for (i = 0; i < ARRAY_SIZE(settings); i++) {
-		if (tunable_write(settings[i][0], settings[i][1]))
-			return false;
-	}
-	return true;
-}
-
-static int fail_nth_open(void)
-{
-	return open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-}
-
-/* Let the @nth allocation or copy of this thread from now on fail; 0: none. */
-static void fail_nth_arm(int fd, unsigned int nth)
-{
-	char text[16];
-	int length = snprintf(text, sizeof(text), "%u", nth);
-
-	/* What is left of the last time may hit the write itself, once */
-	if (pwrite(fd, text, length, 0) != length &&
-	    pwrite(fd, text, length, 0) != length)
-		perror("# fail-nth");
-}
-
-/*
- * Whether it has come to that.  To read is to copy, and so may fail itself when
- * one was left; then it has not.
- */
-static bool fail_nth_disarm(int fd)
-{
-	int saved = errno;
-	char text[16] = "";
-	bool failed;
-
-	failed = pread(fd, text, sizeof(text) - 1, 0) > 0 && atoi(text) == 0;
-	fail_nth_arm(fd, 0);
-	errno = saved;
-	return failed;
-}
 
 static long scan_call_failing(int pagemap, struct scan *scan, int fail_fd,
 			      unsigned int nth, bool *failed)

@@ -24,6 +24,7 @@
 #include <unistd.h>
 #include <linux/io_uring.h>
 
+#include "pagemap_scan_failing.h"
 #include "pagemap_scan_harness.h"
 #include "../../../../lib/test_hmm_uapi.h"
 #include "pagemap_scan_util.h"
@@ -33,7 +34,6 @@
 /* Seconds in which a child that does next to nothing ends. */
 #define CHILD_TIMEOUT	60
 
-#define DEBUGFS		"/sys/kernel/debug/"
 #define KSM_SYSFS	"/sys/kernel/mm/ksm/"
 #define HMM_DEVICE	"/dev/hmm_dmirror0"
 #define THP_SYSFS	"/sys/kernel/mm/transparent_hugepage/"
@@ -821,14 +821,10 @@ FIXTURE_VARIANT_ADD(shortage, hugetlb_private) {
 
 FIXTURE_SETUP(shortage)
 {
-	syscall(__NR_mount, "debugfs", DEBUGFS, "debugfs", 0, NULL);
-	self->fail_nth = open("/proc/thread-self/fail-nth",
-			      O_RDWR | O_CLOEXEC);
-	if (self->fail_nth < 0 ||
-	    tunable_write(DEBUGFS "fail_page_alloc/ignore-gfp-wait", "N") ||
-	    tunable_write(DEBUGFS "fail_page_alloc/min-order", "0") ||
-	    tunable_write(DEBUGFS "fail_page_alloc/verbose", "0"))
-		SKIP(_exit(255), "needs CONFIG_FAIL_PAGE_ALLOC");
+	if (!prepare_failures())
+		SKIP(_exit(255), "the kernel has no fault injection");
+	self->fail_nth = fail_nth_open();
+	ASSERT_LE(0, self->fail_nth);
 	self->uffd = create_uffd(0);
 	ASSERT_LE(0, self->uffd);
 	self->size = 2 * huge_size();
@@ -836,27 +832,8 @@ FIXTURE_SETUP(shortage)
 
 FIXTURE_TEARDOWN(shortage)
 {
-	tunable_write(DEBUGFS "fail_page_alloc/ignore-gfp-wait", "Y");
-	tunable_write(DEBUGFS "fail_page_alloc/min-order", "1");
 	close(self->fail_nth);
 	close(self->uffd);
-}
-
-/* Let the next allocation but @nth fail; 0: say whether it came to that. */
-static bool fail_allocation(int fd, int nth)
-{
-	char text[16] = "";
-	int left = 0;
-
-	if (!nth) {
-		if (pread(fd, text, sizeof(text) - 1, 0) <= 0)
-			return false;
-		left = atoi(text);
-	}
-	snprintf(text, sizeof(text), "%d", nth);
-	if (pwrite(fd, text, strlen(text), 0) < 0)
-		return false;
-	return !left;
 }
 
 TEST_F_TIMEOUT(shortage, protecting_says_so, TIMEOUT)
@@ -878,12 +855,12 @@ TEST_F_TIMEOUT(shortage, protecting_says_so, TIMEOUT)
 					     MAP_NORESERVE, -1, 0));
 		ASSERT_EQ(0, uffd_register(self->uffd, addr, self->size,
 					   UFFDIO_REGISTER_MODE_WP, NULL));
-		ASSERT_TRUE(fail_allocation(self->fail_nth, nth));
+		fail_nth_arm(self->fail_nth, nth);
 		errno = 0;
 		result = uffd_protect(self->uffd, addr, self->size, true);
 		if (result)
 			result = errno;
-		failed = fail_allocation(self->fail_nth, 0);
+		failed = fail_nth_disarm(self->fail_nth);
 		n = protected_pages(addr, self->size);
 		if (result == ENOMEM) {
 			failures++;
