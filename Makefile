@@ -44,6 +44,9 @@ tree: setup $(tools_uapi)
 kernel: tree
 	@scripts/build-kernel $(CONFIG)
 
+# Both boot build/bzImage.
+run shell: override CONFIG := plain
+
 .PHONY: run
 run: kernel
 	@scripts/run

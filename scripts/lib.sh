@@ -15,7 +15,8 @@ linux=$build/linux
 stock_linux=$build/stock-linux
 
 say() { printf '%s\n' "$*" >&2; }
-die() { say "${0##*/}: $*"; exit 1; }
+# A script whose status 1 has a meaning of its own sets failure.
+die() { say "${0#"$top"/}: $*"; exit "${failure:-1}"; }
 
 # git in the built tree, with nothing taken from the caller's configuration.
 tree_git()

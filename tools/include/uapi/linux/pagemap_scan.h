@@ -140,14 +140,16 @@ struct pm_scan_arg {
 #endif
 
 /*
- * The number holds the size of version 0 and never changes.  It is also right
- * for a struct pm_scan_arg, by the size member; where <linux/fs.h> of 6.7 or
- * later defined it, its number would be wrong for a struct pagemap_scan_arg.
+ * The number holds the size of version 0 and never changes.  Where <linux/fs.h>
+ * of 6.7 or later defined it, that number would be wrong for a struct
+ * pagemap_scan_arg.  With a struct pm_scan_arg it works too, by the size member,
+ * but on kernels with this header's ioctl only: Linux 6.7 and later take
+ * PAGEMAP_SCAN_PM.
  */
 #undef PAGEMAP_SCAN
 #define PAGEMAP_SCAN	_IOC(_IOC_READ | _IOC_WRITE, 'f', 16, \
 			     PAGEMAP_SCAN_ARG_SIZE_VER0)
-/* The number that Linux 6.7 has, only for a struct pm_scan_arg. */
+/* The number that Linux 6.7 has, for a struct pm_scan_arg; works on both. */
 #define PAGEMAP_SCAN_PM	_IOC(_IOC_READ | _IOC_WRITE, 'f', 16, \
 			     sizeof(struct pm_scan_arg))
 
