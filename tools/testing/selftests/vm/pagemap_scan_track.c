@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -726,28 +727,39 @@ static void *take_remap_event(void *argument)
 	return argument;
 }
 
-TEST_F_TIMEOUT(track, mremap_with_event_keeps_the_answer, TIMEOUT)
+/* Register anew, so that memory that is moved stays registered. */
+static int track_with_remap_event(struct tracking *tracking)
 {
 	__u64 features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_EVENT_REMAP;
-	struct memory *mem = self->mem;
+	struct memory *mem = &tracking->mem;
+
+	if (uffd_unregister(tracking->uffd, mem->addr, mem->size))
+		return -1;
+	close(tracking->uffd);
+	tracking->uffd = uffd_create(0, &features);
+	return uffd_register(tracking->uffd, mem->addr, mem->size,
+			     UFFDIO_REGISTER_MODE_WP, NULL);
+}
+
+static int move_with_event(struct tracking *tracking)
+{
 	pthread_t thread;
 	void *taken;
 
-	ASSERT_EQ(0, uffd_unregister(self->tracking.uffd, mem->addr,
-				     mem->size));
-	close(self->tracking.uffd);
-	self->tracking.uffd = uffd_create(0, &features);
-	ASSERT_LE(0, self->tracking.uffd);
-	ASSERT_EQ(0, uffd_register(self->tracking.uffd, mem->addr, mem->size,
-				   UFFDIO_REGISTER_MODE_WP, NULL));
+	if (pthread_create(&thread, NULL, take_remap_event, &tracking->uffd) ||
+	    move_memory(&tracking->mem) || pthread_join(thread, &taken))
+		return -1;
+	return taken ? 0 : -1;
+}
+
+TEST_F_TIMEOUT(track, mremap_with_event_keeps_the_answer, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+
+	ASSERT_EQ(0, track_with_remap_event(&self->tracking));
 	ASSERT_EQ(0, protect_written(&self->tracking));
 	write_set(mem, some_granules);
-
-	ASSERT_EQ(0, pthread_create(&thread, NULL, take_remap_event,
-				    &self->tracking.uffd));
-	ASSERT_EQ(0, move_memory(mem));
-	ASSERT_EQ(0, pthread_join(thread, &taken));
-	ASSERT_TRUE(!!taken);
+	ASSERT_EQ(0, move_with_event(&self->tracking));
 
 	EXPECT_EQ(0, check_reported_and_protect(&self->tracking,
 						some_granules));
@@ -767,6 +779,7 @@ struct copying {
 	unsigned int round;
 	unsigned int written;
 	size_t granule;
+	long faults;
 	bool stop;
 };
 
@@ -856,11 +869,7 @@ static size_t wrong_copies(struct copying *copying)
 	return wrong;
 }
 
-/*
- * Scan and copy until the writer is through with a round.  Scans that follow
- * each other at once may protect a page again before the write to it is tried
- * again, so rest now and then.
- */
+/* Scan and copy until the writer is through with a round. */
 static int copy_round(struct tracking *tracking, struct copying *copying,
 		      unsigned int round, time_t end)
 {
@@ -870,8 +879,6 @@ static int copy_round(struct tracking *tracking, struct copying *copying,
 			round; scans++) {
 		if (copy_what_is_reported(tracking, copying))
 			return -1;
-		if (scans % 16 == 0)
-			usleep(1000);
 		if (seconds() > end) {
 			fprintf(stderr, "# round %u: the writer stands at granule %zu of %zu after %lu scans\n",
 				round, copying->granule, copying->mem->count,
@@ -920,6 +927,52 @@ static int copy_beside(struct tracking *tracking, unsigned int rounds,
 TEST_F_TIMEOUT(track, writes_beside_the_scanner_are_not_lost, TIMEOUT)
 {
 	EXPECT_EQ(0, copy_beside(&self->tracking, 100, NULL));
+}
+
+/* Each write to a page that a fault has to copy first. */
+static void *write_once(void *argument)
+{
+	struct copying *copying = argument;
+	struct rusage usage;
+	size_t i;
+
+	for (i = 0; i < copying->mem->count; i++) {
+		__atomic_store_n(&copying->granule, i, __ATOMIC_RELAXED);
+		memory_write(copying->mem, i);
+	}
+	getrusage(RUSAGE_THREAD, &usage);
+	copying->faults = usage.ru_minflt;
+	__atomic_store_n(&copying->stop, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/*
+ * However often its pages are protected again: once a fault has begun, there is
+ * nothing to protect until it is through, so that it does not start over.
+ */
+TEST_F_TIMEOUT(track, writer_gets_through_beside_the_scanner, TIMEOUT)
+{
+	static struct copying copying;
+	time_t end = seconds() + TIMEOUT / 3;
+	unsigned long scans = 0;
+	pthread_t writer;
+
+	copying.mem = self->mem;
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	ASSERT_EQ(0, pthread_create(&writer, NULL, write_once, &copying));
+	while (!__atomic_load_n(&copying.stop, __ATOMIC_ACQUIRE)) {
+		ASSERT_EQ(0, protect_written(&self->tracking));
+		scans++;
+		if (seconds() > end) {
+			fprintf(stderr, "# granule %zu not written in %lu scans\n",
+				copying.granule, scans);
+			ASSERT_LT(seconds(), end);
+		}
+	}
+	EXPECT_EQ(0, pthread_join(writer, NULL));
+	fprintf(stderr, "# %ld faults for %zu granules, %lu scans\n",
+		copying.faults, self->mem->count, scans);
+	EXPECT_GT(2 * self->mem->count + 16, copying.faults);
 }
 
 TEST_F_TIMEOUT(track, fork_beside_the_scanner_loses_nothing, TIMEOUT)
@@ -992,6 +1045,28 @@ TEST_F_TIMEOUT(untouched, reads_as_written_until_it_is_protected, TIMEOUT)
 				      self->mem->addr, self->mem->size,
 				      KIND_CATEGORIES, PAGE_IS_WPALLOWED));
 	EXPECT_EQ(0, present_pages(&self->tracking));
+}
+
+/* Moving memory makes it soft-dirty, also where there is none. */
+TEST_F_TIMEOUT(untouched, moved_hole_is_as_soft_dirty_as_pagemap_says, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	size_t i;
+
+	ASSERT_EQ(0, track_with_remap_event(&self->tracking));
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	ASSERT_EQ(0, tunable_write("/proc/self/clear_refs", "4"));
+	ASSERT_EQ(0, move_with_event(&self->tracking));
+	for (i = 0; i < mem->size / page_size(); i++) {
+		char *addr = mem->addr + i * page_size();
+		bool dirty = pagemap_entry(self->tracking.pagemap, addr) &
+			     PAGEMAP_SOFT_DIRTY;
+
+		ASSERT_EQ(0, check_categories(self->tracking.pagemap,
+					      variant->layout, addr, page_size(),
+					      PAGE_IS_SOFT_DIRTY,
+					      dirty ? PAGE_IS_SOFT_DIRTY : 0));
+	}
 }
 
 TEST_F_TIMEOUT(untouched, read_is_not_a_write, TIMEOUT)
