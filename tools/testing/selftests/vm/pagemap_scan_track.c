@@ -972,7 +972,8 @@ TEST_F_TIMEOUT(track, writer_gets_through_beside_the_scanner, TIMEOUT)
 	EXPECT_EQ(0, pthread_join(writer, NULL));
 	fprintf(stderr, "# %ld faults for %zu granules, %lu scans\n",
 		copying.faults, self->mem->count, scans);
-	EXPECT_GT(2 * self->mem->count + 16, copying.faults);
+	/* A page may be protected again before the write to it is tried again */
+	EXPECT_GT(4 * self->mem->count + 64, copying.faults);
 }
 
 TEST_F_TIMEOUT(track, fork_beside_the_scanner_loses_nothing, TIMEOUT)
