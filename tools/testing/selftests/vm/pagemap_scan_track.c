@@ -880,9 +880,8 @@ static int copy_round(struct tracking *tracking, struct copying *copying,
 		if (copy_what_is_reported(tracking, copying))
 			return -1;
 		if (seconds() > end) {
-			fprintf(stderr, "# round %u: the writer stands at granule %zu of %zu after %lu scans\n",
-				round, copying->granule, copying->mem->count,
-				scans);
+			fprintf(stderr, "# round %u: granule %zu not written in %lu scans\n",
+				round, copying->granule, scans);
 			return -1;
 		}
 	}
