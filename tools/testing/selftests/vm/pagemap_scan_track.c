@@ -928,6 +928,43 @@ TEST_F_TIMEOUT(track, writes_beside_the_scanner_are_not_lost, TIMEOUT)
 	EXPECT_EQ(0, copy_beside(&self->tracking, 100, NULL));
 }
 
+TEST_F_TIMEOUT(track, fork_beside_the_scanner_loses_nothing, TIMEOUT)
+{
+	EXPECT_EQ(0, copy_beside(&self->tracking, 20, fork_all_the_time));
+}
+
+/* Kinds of which a write fault drops the page table lock. */
+FIXTURE(progress) {
+	struct tracking tracking;
+};
+
+FIXTURE_VARIANT(progress) {
+	enum memory_kind kind;
+	enum layout layout;
+};
+
+FIXTURE_VARIANT_ADD(progress, ANON) { MEMORY_ANON, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(progress, THP) { MEMORY_THP, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(progress, TMPFS_PRIVATE) { MEMORY_TMPFS_PRIVATE, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(progress, EXT4_PRIVATE) { MEMORY_EXT4_PRIVATE, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(progress, EXT4_SHARED) { MEMORY_EXT4_SHARED, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(progress, HUGETLB_PRIVATE) { MEMORY_HUGETLB_PRIVATE, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(progress, KSM) { MEMORY_KSM, LAYOUT_PM };
+
+FIXTURE_SETUP(progress)
+{
+	if (!machine_has(memory_needs(variant->kind)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
+	ASSERT_EQ(0, tracking_begin(&self->tracking, variant->kind,
+				    variant->layout));
+	ASSERT_EQ(0, tracking_populate(&self->tracking));
+}
+
+FIXTURE_TEARDOWN(progress)
+{
+	EXPECT_EQ(0, tracking_end(&self->tracking));
+}
+
 /* Each write to a page that a fault has to copy first. */
 static void *write_once(void *argument)
 {
@@ -949,14 +986,15 @@ static void *write_once(void *argument)
  * However often its pages are protected again: once a fault has begun, there is
  * nothing to protect until it is through, so that it does not start over.
  */
-TEST_F_TIMEOUT(track, writer_gets_through_beside_the_scanner, TIMEOUT)
+TEST_F_TIMEOUT(progress, writer_gets_through_beside_the_scanner, TIMEOUT)
 {
+	struct memory *mem = &self->tracking.mem;
 	static struct copying copying;
 	time_t end = seconds() + TIMEOUT / 3;
 	unsigned long scans = 0;
 	pthread_t writer;
 
-	copying.mem = self->mem;
+	copying.mem = mem;
 	ASSERT_EQ(0, protect_written(&self->tracking));
 	ASSERT_EQ(0, pthread_create(&writer, NULL, write_once, &copying));
 	while (!__atomic_load_n(&copying.stop, __ATOMIC_ACQUIRE)) {
@@ -970,14 +1008,9 @@ TEST_F_TIMEOUT(track, writer_gets_through_beside_the_scanner, TIMEOUT)
 	}
 	EXPECT_EQ(0, pthread_join(writer, NULL));
 	fprintf(stderr, "# %ld faults for %zu granules, %lu scans\n",
-		copying.faults, self->mem->count, scans);
+		copying.faults, mem->count, scans);
 	/* A page may be protected again before the write to it is tried again */
-	EXPECT_GT(4 * self->mem->count + 64, copying.faults);
-}
-
-TEST_F_TIMEOUT(track, fork_beside_the_scanner_loses_nothing, TIMEOUT)
-{
-	EXPECT_EQ(0, copy_beside(&self->tracking, 20, fork_all_the_time));
+	EXPECT_GT(4 * mem->count + 64, copying.faults);
 }
 
 /* Memory that is registered, and of which no page has been touched. */
@@ -1051,13 +1084,13 @@ TEST_F_TIMEOUT(untouched, reads_as_written_until_it_is_protected, TIMEOUT)
 TEST_F_TIMEOUT(untouched, moved_hole_is_as_soft_dirty_as_pagemap_says, TIMEOUT)
 {
 	struct memory *mem = self->mem;
-	size_t i;
+	size_t pages = mem->size / page_size(), i;
 
 	ASSERT_EQ(0, track_with_remap_event(&self->tracking));
 	ASSERT_EQ(0, protect_written(&self->tracking));
 	ASSERT_EQ(0, tunable_write("/proc/self/clear_refs", "4"));
 	ASSERT_EQ(0, move_with_event(&self->tracking));
-	for (i = 0; i < mem->size / page_size(); i++) {
+	for (i = 0; i < pages; i += 1 + pages / 32) {
 		char *addr = mem->addr + i * page_size();
 		bool dirty = pagemap_entry(self->tracking.pagemap, addr) &
 			     PAGEMAP_SOFT_DIRTY;
