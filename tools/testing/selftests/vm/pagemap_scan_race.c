@@ -1213,6 +1213,14 @@ static unsigned long kernel_count(const char *name)
 	return result;
 }
 
+/* The events of a race are what the kernel has counted since. */
+static void take_kernel_count(struct race *race, const char *name,
+			      unsigned long before)
+{
+	__atomic_store_n(&race->events, kernel_count(name) - before,
+			 __ATOMIC_RELAXED);
+}
+
 /* Pages that move to make room. */
 FIXTURE(compaction) {
 	struct race *race;
@@ -1244,9 +1252,7 @@ static void *compact_all_the_time(void *argument)
 
 	while (!is_set(&race->stop_writing)) {
 		tunable_write("/proc/sys/vm/compact_memory", "1");
-		__atomic_store_n(&race->events,
-				 kernel_count("compact_isolated") - before,
-				 __ATOMIC_RELAXED);
+		take_kernel_count(race, "compact_isolated", before);
 	}
 	return NULL;
 }
@@ -1443,8 +1449,7 @@ static void *watch_pages_come_back(void *argument)
 
 	while (!is_set(&race->stop_writing)) {
 		usleep(10000);
-		__atomic_store_n(&race->events, kernel_count("pswpin") - before,
-				 __ATOMIC_RELAXED);
+		take_kernel_count(race, "pswpin", before);
 	}
 	return NULL;
 }
@@ -1486,8 +1491,7 @@ static void *page_out_all_the_time(void *argument)
 			pages = 64;
 		madvise(page_address(race, page), pages * page_size(),
 			MADV_PAGEOUT);
-		__atomic_store_n(&race->events, kernel_count("pswpout") - before,
-				 __ATOMIC_RELAXED);
+		take_kernel_count(race, "pswpout", before);
 		rest(&seed, 1000);
 	}
 	return NULL;
