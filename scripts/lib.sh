@@ -67,6 +67,12 @@ list_our_files()
 	) | sort
 }
 
+# Those, and the files that the series changes.
+list_touched_files()
+{
+	{ tree_git diff --name-only base HEAD; list_our_files; } | sort -u
+}
+
 # Lines 'STEP PATH' for every New-file: line.
 list_new_files()
 {
