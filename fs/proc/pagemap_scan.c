@@ -1273,6 +1273,7 @@ void pagemap_scan_init(struct pagemap_scan *scan,
 	scan->pages = 0;
 	scan->copied = 0;
 	scan->nr_regions = 0;
+	scan->begun = false;
 	scan->allowed_end = request->start;
 	scan->protected_end = 0;
 
@@ -1297,6 +1298,8 @@ void pagemap_scan_init(struct pagemap_scan *scan,
  */
 void pagemap_scan_exit(struct pagemap_scan *scan)
 {
+	if (scan->begun)
+		userfaultfd_wp_call_end(&scan->call);
 	if (scan->regions != scan->stack_regions)
 		kfree(scan->regions);
 }
@@ -1347,6 +1350,11 @@ int pagemap_scan_begin_chunk(struct pagemap_scan *scan, struct mm_struct *mm)
 	if (request->flags & PAGEMAP_WP_REQUIRED &&
 	    scan->allowed_end < request->end)
 		return pagemap_scan_check_allowed(scan, mm);
+
+	if (request->flags & PAGEMAP_WP_ENGAGE && !scan->begun) {
+		userfaultfd_wp_call_begin(&scan->call, mm);
+		scan->begun = true;
+	}
 	return 0;
 }
 
@@ -1388,26 +1396,33 @@ int pagemap_scan_end_chunk(struct pagemap_scan *scan, int err)
  *
  * So that a page of which the user never hears does not go for unwritten:
  * promise 4.  Goes from the start of the range to the last page that was
- * protected, over pages too that were protected before.  Cannot fail, and does
- * not stop for a signal: the tracked process lives on when the caller dies.
+ * protected, over pages too that were protected before; where pages may have
+ * moved elsewhere, over all of the address space.  Cannot fail, and does not
+ * stop for a signal: the tracked process lives on when the caller dies.
  */
 void pagemap_scan_undo(struct pagemap_scan *scan, struct mm_struct *mm)
 {
 	unsigned long addr = scan->request->start;
+	unsigned long last = scan->protected_end;
 	struct vm_area_struct *vma;
 
-	while (addr < scan->protected_end) {
+	if (scan->begun && userfaultfd_wp_call_undo(&scan->call)) {
+		addr = 0;
+		last = mm->task_size;
+	}
+
+	while (addr < last) {
 		unsigned long end;
 
 		mmap_read_lock(mm);
 		vma = find_vma(mm, addr);
-		if (!vma || vma->vm_start >= scan->protected_end) {
+		if (!vma || vma->vm_start >= last) {
 			mmap_read_unlock(mm);
 			break;
 		}
 
 		addr = max(addr, vma->vm_start);
-		end = min(scan->protected_end, vma->vm_end);
+		end = min(last, vma->vm_end);
 		if (userfaultfd_wp_async(vma)) {
 			unsigned long size = vma_kernel_pagesize(vma);
 

@@ -83,6 +83,8 @@ struct pagemap_scan_request {
  * @stack_regions: @regions of a small call
  * @budget:	entries that this chunk may still look at
  * @notify:	whether the address space has mmu notifiers
+ * @call:	what moves pages in between knows the call by
+ * @begun:	whether it does
  * @allowed_end: end of what PAGEMAP_WP_REQUIRED has been checked for
  * @protected_end: end of the last page that was protected; 0: none was
  * @vma_categories: categories that every entry of the VMA has
@@ -107,6 +109,8 @@ struct pagemap_scan {
 	struct page_region stack_regions[PAGEMAP_SCAN_STACK_REGIONS];
 	int budget;
 	bool notify;
+	struct userfaultfd_wp_call call;
+	bool begun;
 	unsigned long allowed_end;
 	unsigned long protected_end;
 	u64 vma_categories;

@@ -56,6 +56,8 @@
  * @exact:	whether pages that nobody writes must not be reported
  * @writer_pause: writers rest for up to so many microseconds after a pass
  * @scanner_passes: scanners wait for so many passes after a scan, and rest
+ * @nowhere:	a vec that cannot be accessed: some calls are made with it, and
+ *		fail; NULL: none
  * @write:	how the second writer writes
  * @device:	what it writes through, where it does not by itself
  * @disturb:	what happens beside, or NULL
@@ -91,6 +93,7 @@ struct race {
 	bool exact;
 	unsigned int writer_pause;
 	unsigned int scanner_passes;
+	struct page_region *nowhere;
 	bool (*write)(struct race *race, size_t page, unsigned int number);
 	int device;
 	void *(*disturb)(void *race);
@@ -435,6 +438,22 @@ static int copy_regions(struct scanner *scanner, long regions)
 	return 0;
 }
 
+/* A call that fails after it has protected what was written. */
+static int fail_to_scan(struct scanner *scanner)
+{
+	struct scan scan = tracking_scan(&scanner->race->tracking,
+					 PAGEMAP_WP_ENGAGE);
+	long regions;
+
+	scan.vec = scanner->race->nowhere;
+	scan.vec_len = REGIONS;
+	regions = scan_call(scanner->pagemap, &scan);
+	if (!regions || (regions < 0 && errno == EFAULT))
+		return 0;
+	fprintf(stderr, "# a call that had to fail returned %ld\n", regions);
+	return -1;
+}
+
 /* Calls of all sizes, until the whole part has been scanned. */
 static int scan_and_copy(struct scanner *scanner)
 {
@@ -446,6 +465,9 @@ static int scan_and_copy(struct scanner *scanner)
 	scan.start = address(page_address(race, scanner->first));
 	scan.end = address(page_address(race, scanner->end));
 	scan.vec = scanner->vec;
+	if (race->nowhere && !below(&scanner->seed, 2) &&
+	    fail_to_scan(scanner))
+		return -1;
 	do {
 		scan.vec_len = 1 + below(&scanner->seed, small ? 4 : REGIONS);
 		scan.max_pages = 0;
@@ -1110,7 +1132,115 @@ static void *move_all_the_time(void *argument)
 TEST_F_TIMEOUT(mapping, mremap, TIMEOUT)
 {
 	self->race->disturb = move_all_the_time;
+	/* Before there are holes that another thread's mmap() may take */
+	self->race->nowhere = map_pages(1, PROT_NONE);
+	ASSERT_TRUE(!!self->race->nowhere);
 	EXPECT_EQ(0, race_run(self->race, 1000));
+}
+
+/*
+ * A page at the end of a range that takes long to scan goes out of it and comes
+ * back all the time, while calls fail.
+ */
+FIXTURE(moving) {
+	struct race race;
+	char *home;
+	char *away;
+};
+
+FIXTURE_VARIANT(moving) {
+	enum layout layout;
+};
+
+FIXTURE_VARIANT_ADD(moving, VER1) { LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(moving, PM) { LAYOUT_PM };
+
+#define MOVING_PAGES	65536
+#define MOVING_ENOUGH	50
+
+FIXTURE_SETUP(moving)
+{
+	struct tracking *tracking = &self->race.tracking;
+	__u64 features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_EVENT_REMAP;
+
+	tracking->layout = variant->layout;
+	tracking->pagemap = pagemap_open(getpid());
+	ASSERT_LE(0, tracking->pagemap);
+	tracking->uffd = uffd_create(0, &features);
+	ASSERT_LE(0, tracking->uffd);
+	ASSERT_EQ(0, memory_map_count(&tracking->mem, MEMORY_ANON,
+				      MOVING_PAGES));
+	ASSERT_EQ(0, uffd_register(tracking->uffd, tracking->mem.addr,
+				   tracking->mem.size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	self->home = tracking->mem.addr + tracking->mem.size - page_size();
+	self->away = reserve_addresses(page_size(), page_size());
+	ASSERT_TRUE(!!self->away);
+	self->race.nowhere = map_pages(1, PROT_NONE);
+	ASSERT_TRUE(!!self->race.nowhere);
+}
+
+FIXTURE_TEARDOWN(moving)
+{
+	EXPECT_EQ(0, tracking_end(&self->race.tracking));
+}
+
+static void *move_page_all_the_time(void *argument)
+{
+	FIXTURE_DATA(moving) *self = argument;
+
+	do {
+		if (move_slot(self->home, page_size(), self->away))
+			set(&self->race.failed);
+		count(&self->race.events, 1);
+	} while (!is_set(&self->race.stop_writing));
+	set(&self->race.stop_scanning);
+	return NULL;
+}
+
+static void *take_events_all_the_time(void *argument)
+{
+	struct race *race = argument;
+
+	while (!is_set(&race->stop_scanning))
+		take_events(race);
+	return NULL;
+}
+
+TEST_F_TIMEOUT(moving, page_of_calls_that_fail, TIMEOUT)
+{
+	struct race *race = &self->race;
+	struct scanner scanner = {
+		.race = race,
+		.pagemap = race->tracking.pagemap,
+	};
+	unsigned long end = milliseconds() + test_duration(2000);
+	unsigned int rounds = 0;
+
+	/* Each round has a last move that the call need not have met. */
+	while (milliseconds() < end || race->events < rounds + MOVING_ENOUGH) {
+		pthread_t mover, taker;
+		__u64 categories;
+
+		race->stop_writing = false;
+		race->stop_scanning = false;
+		touch_write(self->home, rounds++);
+		ASSERT_EQ(0, pthread_create(&taker, NULL,
+					    take_events_all_the_time, race));
+		ASSERT_EQ(0, pthread_create(&mover, NULL,
+					    move_page_all_the_time, self));
+		ASSERT_EQ(0, fail_to_scan(&scanner));
+		set(&race->stop_writing);
+		pthread_join(mover, NULL);
+		pthread_join(taker, NULL);
+		ASSERT_FALSE(race->failed);
+		ASSERT_EQ(0, scan_categories(scanner.pagemap, variant->layout,
+					     self->home, page_size(),
+					     &categories));
+		ASSERT_TRUE(categories & PAGE_IS_WRITTEN);
+	}
+	fprintf(stderr, "# %u failed calls, %lu moves\n", rounds,
+		race->events);
 }
 
 /* Memory that others have mapped, too. */

@@ -616,37 +616,49 @@ static int scan_parent_and_block(struct tracking *tracking, int socket)
 	return 2;
 }
 
+/* Write, and wait until the helper has protected all and copies the answer out. */
+static int block_scanner(struct tracking *tracking, struct helper *helper)
+{
+	struct scan scan = tracking_scan(tracking, 0);
+	struct page_region region;
+	int tries;
+
+	scan.vec = &region;
+	scan.vec_len = 1;
+	helper_await(helper->socket);
+	if (protect_written(tracking) || check_written(tracking, no_granule))
+		return -1;
+	write_set(&tracking->mem, some_granules);
+	helper_tell(helper->socket);
+	for (tries = 0; tries < 3000; tries++) {
+		if (!scan_call(tracking->pagemap, &scan))
+			return 0;
+		usleep(10000);
+	}
+	fprintf(stderr, "# the scanner has not protected all in 30 s\n");
+	return -1;
+}
+
+static int kill_scanner(struct helper *helper)
+{
+	int status;
+
+	if (kill(helper->pid, SIGKILL) ||
+	    waitpid(helper->pid, &status, 0) != helper->pid)
+		return -1;
+	return WIFSIGNALED(status) ? 0 : -1;
+}
+
 TEST_F_TIMEOUT(track, scanner_that_is_killed_loses_nothing, TIMEOUT)
 {
 	struct helper helper = helper_start(scan_parent_and_block,
 					    &self->tracking);
-	struct page_region region;
-	struct scan scan = tracking_scan(&self->tracking, 0);
-	int status, tries;
 
-	scan.vec = &region;
-	scan.vec_len = 1;
 	ASSERT_LT(0, helper.pid);
-	helper_await(helper.socket);
-	ASSERT_EQ(0, protect_written(&self->tracking));
-	ASSERT_EQ(0, check_written(&self->tracking, no_granule));
-	write_set(self->mem, some_granules);
-	ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
-
-	/* Wait until it has protected all and copies the answer out. */
-	helper_tell(helper.socket);
-	for (tries = 0; tries < 3000; tries++) {
-		if (!scan_call(self->tracking.pagemap, &scan))
-			break;
-		usleep(10000);
-	}
-	ASSERT_EQ(0, scan_call(self->tracking.pagemap, &scan));
+	ASSERT_EQ(0, block_scanner(&self->tracking, &helper));
 	/* It does not keep the target from changing its mappings meanwhile. */
 	ASSERT_TRUE(!!map_pages(1, PROT_READ));
-
-	ASSERT_EQ(0, kill(helper.pid, SIGKILL));
-	ASSERT_EQ(helper.pid, waitpid(helper.pid, &status, 0));
-	ASSERT_TRUE(WIFSIGNALED(status));
+	ASSERT_EQ(0, kill_scanner(&helper));
 	EXPECT_EQ(0, check_nothing_lost(&self->tracking, some_granules));
 }
 
@@ -715,24 +727,30 @@ TEST_F_TIMEOUT(track, mremap_loses_nothing, TIMEOUT)
 	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
 }
 
-static void *take_remap_event(void *argument)
-{
-	struct pollfd poll_uffd = { *(int *)argument, POLLIN };
+/* A userfaultfd, and the event that it is to give. */
+struct awaited {
+	int uffd;
 	struct uffd_msg message;
+};
+
+static void *take_event(void *argument)
+{
+	struct awaited *awaited = argument;
+	struct pollfd poll_uffd = { awaited->uffd, POLLIN };
 
 	if (poll(&poll_uffd, 1, TIMEOUT * 1000) != 1 ||
-	    read(poll_uffd.fd, &message, sizeof(message)) != sizeof(message) ||
-	    message.event != UFFD_EVENT_REMAP)
+	    read(awaited->uffd, &awaited->message, sizeof(awaited->message)) !=
+	    sizeof(awaited->message))
 		return NULL;
 	return argument;
 }
 
-/* Register anew, so that memory that is moved stays registered. */
-static int track_with_remap_event(struct tracking *tracking)
+/* Register anew, so that what an event is asked for of stays registered. */
+static int track_with_event(struct tracking *tracking, __u64 features)
 {
-	__u64 features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_EVENT_REMAP;
 	struct memory *mem = &tracking->mem;
 
+	features |= UFFD_FEATURE_WP_ASYNC;
 	if (uffd_unregister(tracking->uffd, mem->addr, mem->size))
 		return -1;
 	close(tracking->uffd);
@@ -743,20 +761,54 @@ static int track_with_remap_event(struct tracking *tracking)
 
 static int move_with_event(struct tracking *tracking)
 {
+	struct awaited awaited = { .uffd = tracking->uffd };
 	pthread_t thread;
 	void *taken;
 
-	if (pthread_create(&thread, NULL, take_remap_event, &tracking->uffd) ||
+	if (pthread_create(&thread, NULL, take_event, &awaited) ||
 	    move_memory(&tracking->mem) || pthread_join(thread, &taken))
 		return -1;
-	return taken ? 0 : -1;
+	return taken && awaited.message.event == UFFD_EVENT_REMAP ? 0 : -1;
+}
+
+/* A child that waits to be killed, and goes on to be tracked: as *@child. */
+static pid_t fork_with_event(struct tracking *tracking, struct tracking *child)
+{
+	struct awaited awaited = { .uffd = tracking->uffd };
+	pthread_t thread;
+	void *taken;
+	pid_t pid;
+
+	if (pthread_create(&thread, NULL, take_event, &awaited))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	if (pthread_join(thread, &taken) || pid < 0 || !taken ||
+	    awaited.message.event != UFFD_EVENT_FORK)
+		return -1;
+	*child = *tracking;
+	child->uffd = awaited.message.arg.fork.ufd;
+	child->pagemap = pagemap_open(pid);
+	return pid;
+}
+
+static void end_child(pid_t pid, struct tracking *child)
+{
+	close(child->pagemap);
+	close(child->uffd);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }
 
 TEST_F_TIMEOUT(track, mremap_with_event_keeps_the_answer, TIMEOUT)
 {
 	struct memory *mem = self->mem;
 
-	ASSERT_EQ(0, track_with_remap_event(&self->tracking));
+	ASSERT_EQ(0, track_with_event(&self->tracking,
+				      UFFD_FEATURE_EVENT_REMAP));
 	ASSERT_EQ(0, protect_written(&self->tracking));
 	write_set(mem, some_granules);
 	ASSERT_EQ(0, move_with_event(&self->tracking));
@@ -765,6 +817,59 @@ TEST_F_TIMEOUT(track, mremap_with_event_keeps_the_answer, TIMEOUT)
 						some_granules));
 	write_set(mem, other_granules);
 	EXPECT_EQ(0, check_written(&self->tracking, other_granules));
+}
+
+TEST_F_TIMEOUT(track, fork_with_event_keeps_the_answer, TIMEOUT)
+{
+	struct tracking child;
+	pid_t pid;
+
+	ASSERT_EQ(0, track_with_event(&self->tracking,
+				      UFFD_FEATURE_EVENT_FORK));
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	write_set(self->mem, some_granules);
+	pid = fork_with_event(&self->tracking, &child);
+	ASSERT_LT(0, pid);
+
+	EXPECT_EQ(0, check_written(&self->tracking, some_granules));
+	EXPECT_EQ(0, check_reported_and_protect(&child, some_granules));
+	EXPECT_EQ(0, check_written(&child, no_granule));
+	end_child(pid, &child);
+}
+
+/* A call fails after what it had protected went elsewhere. */
+TEST_F_TIMEOUT(track, mremap_before_a_call_fails_loses_nothing, TIMEOUT)
+{
+	struct helper helper = helper_start(scan_parent_and_block,
+					    &self->tracking);
+
+	ASSERT_LT(0, helper.pid);
+	ASSERT_EQ(0, track_with_event(&self->tracking,
+				      UFFD_FEATURE_EVENT_REMAP));
+	ASSERT_EQ(0, block_scanner(&self->tracking, &helper));
+	ASSERT_EQ(0, move_with_event(&self->tracking));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+	ASSERT_EQ(0, kill_scanner(&helper));
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, some_granules));
+}
+
+TEST_F_TIMEOUT(track, fork_before_a_call_fails_loses_nothing, TIMEOUT)
+{
+	struct helper helper = helper_start(scan_parent_and_block,
+					    &self->tracking);
+	struct tracking child;
+	pid_t pid;
+
+	ASSERT_LT(0, helper.pid);
+	ASSERT_EQ(0, track_with_event(&self->tracking,
+				      UFFD_FEATURE_EVENT_FORK));
+	ASSERT_EQ(0, block_scanner(&self->tracking, &helper));
+	pid = fork_with_event(&self->tracking, &child);
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(0, kill_scanner(&helper));
+	EXPECT_EQ(0, check_nothing_lost(&child, some_granules));
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, some_granules));
+	end_child(pid, &child);
 }
 
 /*
@@ -1086,7 +1191,8 @@ TEST_F_TIMEOUT(untouched, moved_hole_is_as_soft_dirty_as_pagemap_says, TIMEOUT)
 	struct memory *mem = self->mem;
 	size_t pages = mem->size / page_size(), i;
 
-	ASSERT_EQ(0, track_with_remap_event(&self->tracking));
+	ASSERT_EQ(0, track_with_event(&self->tracking,
+				      UFFD_FEATURE_EVENT_REMAP));
 	ASSERT_EQ(0, protect_written(&self->tracking));
 	ASSERT_EQ(0, tunable_write("/proc/self/clear_refs", "4"));
 	ASSERT_EQ(0, move_with_event(&self->tracking));
