@@ -1340,6 +1340,7 @@ static int pagemap_scan_check_allowed(struct pagemap_scan *scan,
 int pagemap_scan_begin_chunk(struct pagemap_scan *scan, struct mm_struct *mm)
 {
 	const struct pagemap_scan_request *request = scan->request;
+	int ret;
 
 	scan->budget = PAGEMAP_SCAN_BUDGET;
 	/* None can be registered while the mmap lock is held */
@@ -1348,8 +1349,11 @@ int pagemap_scan_begin_chunk(struct pagemap_scan *scan, struct mm_struct *mm)
 
 	/* Nothing is protected before the whole range is known to be allowed */
 	if (request->flags & PAGEMAP_WP_REQUIRED &&
-	    scan->allowed_end < request->end)
-		return pagemap_scan_check_allowed(scan, mm);
+	    scan->allowed_end < request->end) {
+		ret = pagemap_scan_check_allowed(scan, mm);
+		if (ret)
+			return ret;
+	}
 
 	if (request->flags & PAGEMAP_WP_ENGAGE && !scan->begun) {
 		userfaultfd_wp_call_begin(&scan->call, mm);
@@ -1412,7 +1416,7 @@ void pagemap_scan_undo(struct pagemap_scan *scan, struct mm_struct *mm)
 	}
 
 	while (addr < last) {
-		unsigned long end;
+		unsigned long first, end;
 
 		mmap_read_lock(mm);
 		vma = find_vma(mm, addr);
@@ -1427,14 +1431,15 @@ void pagemap_scan_undo(struct pagemap_scan *scan, struct mm_struct *mm)
 			unsigned long size = vma_kernel_pagesize(vma);
 
 			/* A hugetlb page that the range cuts was left alone */
-			addr = ALIGN(addr, size);
-			end = ALIGN_DOWN(end, size);
-			end = min(end, addr + max(PAGEMAP_SCAN_UNDO_LEN, size));
-			if (addr < end)
-				uffd_wp_range(mm, vma, addr, end - addr, false);
+			first = ALIGN(addr, size);
+			if (first < ALIGN_DOWN(end, size)) {
+				end = min(ALIGN_DOWN(end, size), first +
+					  max(PAGEMAP_SCAN_UNDO_LEN, size));
+				uffd_wp_range(mm, vma, first, end - first,
+					      false);
+			}
 		}
-		/* Always forward, also over the rest of a hugetlb page */
-		addr = max(end, addr + PAGE_SIZE);
+		addr = end;
 		mmap_read_unlock(mm);
 		cond_resched();
 	}

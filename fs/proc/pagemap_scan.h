@@ -22,6 +22,8 @@
 #define _FS_PROC_PAGEMAP_SCAN_H
 
 #include <linux/types.h>
+#include <linux/userfaultfd_k.h>
+#include <linux/userfaultfd_k.h>
 #include <linux/pagewalk.h>
 #include <uapi/linux/fs.h>
 

@@ -638,6 +638,55 @@ TEST_F_TIMEOUT(hugetlb, refused_range_loses_no_page_before_it, TIMEOUT)
 	EXPECT_EQ(scan.end, vec[0].end);
 }
 
+/* Protect from inside a protected huge page on, and fail. */
+static int fail_behind_a_cut_page(struct tracking *tracking, char *start,
+				  char *end)
+{
+	struct scan scan = tracking_scan(tracking, PAGEMAP_WP_ENGAGE);
+
+	scan.start = address(start);
+	scan.end = address(end);
+	scan.vec = map_pages(1, PROT_READ);
+	scan.vec_len = 1;
+	return scan_call(tracking->pagemap, &scan) == -1 && errno == EFAULT ?
+	       0 : -1;
+}
+
+TEST_F_TIMEOUT(hugetlb, failed_call_loses_no_small_page_behind_a_cut_one, TIMEOUT)
+{
+	char *small = self->mem->addr + self->mem->size;
+	__u64 categories[2];
+
+	ASSERT_EQ(0, map_fixed(small, 2 * page_size(), PROT_READ | PROT_WRITE));
+	memset(small, 1, 2 * page_size());
+	ASSERT_EQ(0, uffd_register(self->tracking.uffd, small, 2 * page_size(),
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	ASSERT_EQ(0, fail_behind_a_cut_page(&self->tracking,
+					    small - page_size(),
+					    small + 2 * page_size()));
+	ASSERT_EQ(0, scan_categories(self->tracking.pagemap, variant->layout,
+				     small, 2 * page_size(), categories));
+	EXPECT_TRUE(categories[0] & PAGE_IS_WRITTEN);
+	EXPECT_TRUE(categories[1] & PAGE_IS_WRITTEN);
+}
+
+TEST_F_TIMEOUT(hugetlb, failed_call_loses_no_huge_page_behind_a_cut_one, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	size_t last = mem->count - 1;
+	char *huge = mem->addr + last * huge_size();
+
+	/* In a VMA of its own */
+	ASSERT_EQ(0, madvise(huge, huge_size(), MADV_DONTFORK));
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	memory_write(mem, last);
+	ASSERT_EQ(0, fail_behind_a_cut_page(&self->tracking,
+					    huge - page_size(),
+					    huge + huge_size()));
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, last * huge_pages()));
+}
+
 static void __attribute__((constructor)) prepare(void)
 {
 	machine_prepare(NEED_THP | NEED_HUGETLB);

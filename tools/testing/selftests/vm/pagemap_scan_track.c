@@ -597,7 +597,10 @@ TEST_F_TIMEOUT(track, another_process_can_scan_and_protect, TIMEOUT)
 /* Protect the parent's memory, with a vec that blocks on its first access. */
 static int scan_parent_and_block(struct tracking *tracking, int socket)
 {
-	struct scan scan = tracking_scan(tracking, PAGEMAP_WP_ENGAGE);
+	/* Both ways to ask for it: PAGEMAP_WP_REQUIRED is checked before. */
+	struct scan scan = tracking_scan(tracking, PAGEMAP_WP_ENGAGE |
+					 (tracking->layout == LAYOUT_PM ?
+					  PAGEMAP_WP_REQUIRED : 0));
 	__u64 features = 0;
 	int pagemap = pagemap_open(getppid());
 	int uffd = uffd_create(0, &features);
