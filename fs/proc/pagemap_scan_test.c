@@ -723,6 +723,36 @@ static void test_chunk_reports_errors(struct kunit *test)
 	user_memory_put(&memory);
 }
 
+/* A swap entry: reclaim may not have flushed the TLBs of the page's yet. */
+static void test_page_that_is_out_is_flushed(struct kunit *test)
+{
+	struct vm_area_struct vma = { .vm_mm = &init_mm };
+	struct pagemap_scan scan = { .flush_start = ULONG_MAX };
+	pte_t pte = swp_entry_to_pte(swp_entry(0, 1));
+
+	pagemap_scan_protect_pte(&scan, &vma, PAGE_SIZE, &pte);
+	KUNIT_EXPECT_EQ(test, scan.flush_start, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, scan.flush_end, 2 * PAGE_SIZE);
+}
+
+/* Else every later flush would be a full one, for good. */
+static void test_flush_is_pending_while_a_vma_is_walked(struct kunit *test)
+{
+	struct pagemap_scan_request request = { .flags = PAGEMAP_WP_ENGAGE };
+	struct pagemap_scan scan = { .request = &request };
+	struct vm_area_struct vma = { .vm_mm = &init_mm };
+	struct mm_walk walk = {
+		.mm = &init_mm,
+		.vma = &vma,
+		.private = &scan,
+	};
+
+	KUNIT_ASSERT_EQ(test, 0, pagemap_scan_pre_vma(0, PAGE_SIZE, &walk));
+	KUNIT_EXPECT_TRUE(test, mm_tlb_flush_pending(&init_mm));
+	pagemap_scan_post_vma(&walk);
+	KUNIT_EXPECT_FALSE(test, mm_tlb_flush_pending(&init_mm));
+}
+
 static struct kunit_case pagemap_scan_cases[] = {
 	KUNIT_CASE(test_decode),
 	KUNIT_CASE(test_decode_pm),
@@ -739,6 +769,8 @@ static struct kunit_case pagemap_scan_cases[] = {
 	KUNIT_CASE(test_regions_of_any_length),
 	KUNIT_CASE(test_chunk_ends_when_its_budget_does),
 	KUNIT_CASE(test_chunk_reports_errors),
+	KUNIT_CASE(test_page_that_is_out_is_flushed),
+	KUNIT_CASE(test_flush_is_pending_while_a_vma_is_walked),
 	{}
 };
 

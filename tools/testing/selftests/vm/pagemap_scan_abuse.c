@@ -915,6 +915,7 @@ struct slow {
 	size_t size;
 	unsigned int faults;
 	bool take_away;
+	void (*meanwhile)(struct slow *slow);	/* what else, or NULL */
 };
 
 static void *provide_pages(void *argument)
@@ -930,6 +931,8 @@ static void *provide_pages(void *argument)
 		at = (char *)(uintptr_t)(message.arg.pagefault.address &
 					 -(__u64)page_size());
 		slow->faults++;
+		if (slow->faults == 1 && slow->meanwhile)
+			slow->meanwhile(slow);
 		/* What the call has protected and reported is written. */
 		if (slow->faults == 2)
 			memory_write(&slow->tracking->mem, 1);
@@ -1013,6 +1016,93 @@ static bool second_granule(struct memory *mem, size_t granule)
 static bool odd_granules(struct memory *mem, size_t granule)
 {
 	return granule % 2;
+}
+
+/* The driver has no ioctl for 32-bit programs. */
+#if __SIZEOF_POINTER__ == 8
+static int device = -1;
+
+static void write_last_by_device(struct slow *slow)
+{
+	struct memory *mem = &slow->tracking->mem;
+
+	if (device < 0)
+		device = open("/dev/hmm_dmirror0", O_RDWR);
+	device_zero(device, mem->addr + mem->size - page_size(), page_size());
+}
+
+static bool second_or_last_granule(struct memory *mem, size_t granule)
+{
+	return granule == 1 || granule == mem->count - 1;
+}
+
+/* Which from then on has to be told of what is protected. */
+TEST_F_TIMEOUT(slow, vec_lets_a_device_come_meanwhile, TIMEOUT)
+{
+	self->slow.meanwhile = write_last_by_device;
+	ASSERT_EQ(0, pthread_create(&self->thread, NULL, provide_pages,
+				    &self->slow));
+	if (access("/dev/hmm_dmirror0", R_OK | W_OK))
+		SKIP(return, "needs CONFIG_TEST_HMM");
+	EXPECT_EQ(SLOW_PAGES / 2,
+		  scan_call(self->tracking.pagemap, &self->scan));
+	write_last_by_device(&self->slow);
+	EXPECT_EQ(0, check_written(&self->tracking, second_or_last_granule));
+	close(device);
+}
+#endif
+
+static void unregister_half(struct slow *slow)
+{
+	struct memory *mem = &slow->tracking->mem;
+
+	uffd_unregister(slow->tracking->uffd, mem->addr + mem->size / 2,
+			mem->size / 2);
+}
+
+TEST_F_TIMEOUT(slow, vec_of_a_range_that_is_unregistered_meanwhile, TIMEOUT)
+{
+	self->slow.meanwhile = unregister_half;
+	self->scan.flags |= PAGEMAP_WP_REQUIRED;
+	ASSERT_EQ(0, pthread_create(&self->thread, NULL, provide_pages,
+				    &self->slow));
+	EXPECT_ERROR(EPERM, scan_call(self->tracking.pagemap, &self->scan));
+	self->tracking.mem.size /= 2;
+	self->tracking.mem.count /= 2;
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, odd_granules));
+}
+
+static size_t protected_by_then;
+
+static void count_protected(struct slow *slow)
+{
+	struct memory *mem = &slow->tracking->mem;
+
+	protected_by_then = pages_with(slow->tracking->pagemap, mem->addr,
+				       mem->size, PAGEMAP_UFFD_WP);
+}
+
+/* So that neither the target's mmap() nor a kill has to wait for long. */
+TEST_F_TIMEOUT(slow, vec_shows_that_chunks_are_small, TIMEOUT)
+{
+	struct tracking large;
+
+	ASSERT_EQ(0, tracking_begin_count(&large, MEMORY_ANON, LAYOUT_VER1,
+					  1 << 16));
+	/* Two regions, so that one is complete, and copied, early. */
+	memory_write(&large.mem, 0);
+	self->slow.tracking = &large;
+	self->slow.meanwhile = count_protected;
+	self->scan.start = address(large.mem.addr);
+	self->scan.end = self->scan.start + large.mem.size;
+	self->scan.returned |= PAGE_IS_PRESENT;
+	ASSERT_EQ(0, pthread_create(&self->thread, NULL, provide_pages,
+				    &self->slow));
+	ASSERT_EQ(2, scan_call(large.pagemap, &self->scan));
+	EXPECT_LT(0, protected_by_then);
+	/* 8192 entries and what begins before they are used up. */
+	EXPECT_GE(2 * 8192, protected_by_then);
+	EXPECT_EQ(0, tracking_end(&large));
 }
 
 TEST_F_TIMEOUT(slow, vec_loses_no_write_meanwhile, TIMEOUT)
@@ -1962,6 +2052,32 @@ TEST_F_TIMEOUT(crowd, many_calls_leave_nothing_in_the_slabs, TIMEOUT)
 	EXPECT_GE(others, objects);
 	EXPECT_GE(rounds * 4096, bytes);
 	close(pagemap);
+}
+
+TEST_F_TIMEOUT(crowd, more_mappings_than_a_chunk_are_checked_first, TIMEOUT)
+{
+	const size_t pages = 8401, size = pages * page_size();
+	int uffd = uffd_create_async(), pagemap = pagemap_open(getpid());
+	char *p = map_pages(pages, PROT_READ | PROT_WRITE);
+	struct scan scan = group_scan(p, size, PAGEMAP_WP_ENGAGE |
+					       PAGEMAP_WP_REQUIRED);
+	size_t i;
+
+	ASSERT_EQ(0, uffd_register(uffd, p, size, UFFDIO_REGISTER_MODE_WP,
+				   NULL));
+	for (i = 1; i < pages; i += 2)
+		ASSERT_EQ(0, mprotect(p + i * page_size(), page_size(),
+				      PROT_READ));
+	ASSERT_EQ(0, scan_call(pagemap, &scan));
+	EXPECT_EQ(pages, scan.pages);
+	ASSERT_EQ(0, uffd_unregister(uffd, p + size - page_size(),
+				     page_size()));
+	touch_write(p, 1);
+	EXPECT_ERROR(EPERM, scan_call(pagemap, &scan));
+	EXPECT_EQ(pages - 2, pages_with(pagemap, p, size, PAGEMAP_UFFD_WP));
+	close(pagemap);
+	close(uffd);
+	munmap(p, size);
 }
 
 static void __attribute__((constructor)) prepare(void)

@@ -6,9 +6,12 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <time.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <linux/mempolicy.h>
 
 #include "pagemap_scan_harness.h"
@@ -793,6 +796,35 @@ TEST_F_TIMEOUT(page, device_exclusive_page, TIMEOUT)
 }
 
 #endif /* __SIZEOF_POINTER__ == 8 */
+
+/* A driver's own page, which it maps itself and not by a fault. */
+TEST_F_TIMEOUT(page, page_of_a_driver, TIMEOUT)
+{
+	int fd = open("/dev/hmm_dmirror0", O_RDWR), status;
+	pid_t pid;
+	char *p;
+
+	if (fd < 0)
+		SKIP(return, "needs CONFIG_TEST_HMM");
+	p = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_TRUE(p != MAP_FAILED);
+	EXPECT_EQ(0, check(&self->question, p, 1, PAGE_IS_PRESENT |
+			   PAGE_IS_FILE | PAGE_IS_WRITTEN));
+
+	/* Once it is gone, nobody brings it back. */
+	ASSERT_EQ(0, madvise(p, page_size(), MADV_DONTNEED));
+	EXPECT_EQ(0, check(&self->question, p, 1, 0));
+	pid = fork();
+	if (!pid) {
+		signal(SIGBUS, SIG_DFL);
+		touch_read(p);
+		_exit(0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+	munmap(p, page_size());
+	close(fd);
+}
 
 /* Write-protection that is not async. */
 TEST_F_TIMEOUT(page, sync_write_protection, TIMEOUT)

@@ -5,6 +5,10 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/memfd.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "pagemap_scan_harness.h"
 #include "pagemap_scan_util.h"
@@ -335,6 +339,33 @@ TEST_F_TIMEOUT(thp, dropping_a_whole_page_reads_as_written, TIMEOUT)
 				      PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN));
 }
 
+/* The driver has no ioctl for 32-bit programs. */
+#if __SIZEOF_POINTER__ == 8
+TEST_F_TIMEOUT(thp, write_by_a_device_to_a_huge_page_is_reported, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	bool *written = calloc(mem->size / page_size(), sizeof(*written));
+	int device = open("/dev/hmm_dmirror0", O_RDWR);
+	size_t i;
+
+	if (device < 0)
+		SKIP(return, "needs CONFIG_TEST_HMM");
+	/* The device has all pages mapped when the huge entry is protected. */
+	ASSERT_EQ(0, device_zero(device, mem->addr, mem->size));
+	ASSERT_EQ(mem->size, huge_mapped_bytes(mem->addr));
+	ASSERT_EQ(0, protect_pages(&self->tracking, 0,
+				   mem->size / page_size()));
+	ASSERT_EQ(0, check_written(&self->tracking, no_granule));
+	ASSERT_EQ(0, device_zero(device, mem->addr + page_size(),
+				 page_size()));
+	ASSERT_EQ(0, written_pages(&self->tracking, written));
+	for (i = 0; i < mem->size / page_size(); i++)
+		EXPECT_EQ(i == 1, written[i]) TH_LOG("page %zu", i);
+	free(written);
+	close(device);
+}
+#endif
+
 /* The huge zero page, of which each huge entry is split by the first write. */
 FIXTURE(zero) {
 	struct tracking tracking;
@@ -394,6 +425,70 @@ TEST_F_TIMEOUT(zero, protecting_a_part_protects_that_part, TIMEOUT)
 
 	EXPECT_EQ(0, protect_pages(&self->tracking, inside, inside));
 	EXPECT_EQ(0, check_all_but(&self->tracking, inside, inside));
+}
+
+static bool stop_migrating;
+
+/* From node to node, where there are two. */
+static void *migrate_all_the_time(void *argument)
+{
+	unsigned long nodes[2] = { 1, 2 };
+	unsigned int i;
+
+	for (i = 0; !__atomic_load_n(&stop_migrating, __ATOMIC_RELAXED); i++)
+		syscall(__NR_migrate_pages, 0, 8, &nodes[i % 2],
+			&nodes[(i + 1) % 2]);
+	return NULL;
+}
+
+/*
+ * Pages of its own, and fresh ones each time, as the next write splits those
+ * that are protected.
+ */
+TEST_F_TIMEOUT(zero, protecting_beside_migration_loses_nothing, TIMEOUT)
+{
+	unsigned long end = milliseconds() + test_duration(1500);
+	struct memory *mem = self->mem;
+	size_t pages = mem->size / page_size(), i;
+	pthread_t thread;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, migrate_all_the_time, NULL));
+	while (milliseconds() < end) {
+		ASSERT_EQ(0, madvise(mem->addr, mem->size, MADV_DONTNEED));
+		for (i = 0; i < pages; i += huge_pages() / 2)
+			touch_write(mem->addr + i * page_size(), i);
+		ASSERT_EQ(0, protect_pages(&self->tracking, 0, pages));
+		ASSERT_EQ(0, check_all_but(&self->tracking, 0, pages));
+		touch_write(mem->addr, 1);
+		ASSERT_EQ(0, check_all_but(&self->tracking, 1, pages - 1));
+	}
+	stop_migrating = true;
+	pthread_join(thread, NULL);
+}
+
+/* More huge entries than are looked at under one hold of the mmap lock. */
+TEST_F_TIMEOUT(zero, many_are_one_region, TIMEOUT)
+{
+	size_t size = 200 * huge_size(), i;
+	struct scan scan = tracking_scan(&self->tracking, 0);
+	char *p = reserve_addresses(size, huge_size());
+	struct page_region vec[2];
+
+	ASSERT_TRUE(!!p);
+	ASSERT_EQ(0, map_fixed(p, size, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, madvise(p, size, MADV_HUGEPAGE));
+	for (i = 0; i < size; i += huge_size())
+		touch_read(p + i);
+	scan.start = address(p);
+	scan.end = address(p) + size;
+	scan.vec = vec;
+	scan.vec_len = 2;
+	scan.required = PAGE_IS_PFNZERO | PAGE_IS_HUGE;
+	ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(scan.start, vec[0].start);
+	EXPECT_EQ(scan.end, vec[0].end);
+	EXPECT_EQ(scan.end, scan.walk_end);
+	munmap(p, size);
 }
 
 /* Pages of base size in one huge page's place, some protected. */
@@ -685,6 +780,124 @@ TEST_F_TIMEOUT(hugetlb, failed_call_loses_no_huge_page_behind_a_cut_one, TIMEOUT
 					    huge - page_size(),
 					    huge + huge_size()));
 	EXPECT_EQ(0, check_all_but(&self->tracking, 0, last * huge_pages()));
+}
+
+/*
+ * A hugetlb mapping where nothing was touched yet, so large that there is no
+ * page table for it: the range of a third-level entry, 1 GiB.
+ */
+FIXTURE(hugetlb_hole) {
+	struct tracking tracking;
+	char *reserved;
+	char *addr;
+	size_t size;
+	int fd;
+};
+
+FIXTURE_VARIANT(hugetlb_hole) {
+	bool shared;
+	enum layout layout;
+};
+
+FIXTURE_VARIANT_ADD(hugetlb_hole, PRIVATE_VER1) { false, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(hugetlb_hole, PRIVATE_PM) { false, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(hugetlb_hole, SHARED_VER1) { true, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(hugetlb_hole, SHARED_PM) { true, LAYOUT_PM };
+
+FIXTURE_SETUP(hugetlb_hole)
+{
+	if (!machine_has(NEED_HUGETLB))
+		SKIP(_exit(255), "needs huge pages");
+	ASSERT_EQ(0, tracking_begin(&self->tracking, MEMORY_ANON,
+				    variant->layout));
+	self->size = huge_size() * huge_pages();
+	/* 32-bit programs have no room for more. */
+	self->reserved = mmap(NULL, 2 * self->size, PROT_NONE, MAP_PRIVATE |
+			      MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_TRUE(self->reserved != MAP_FAILED);
+	self->addr = (char *)(((uintptr_t)self->reserved + self->size - 1) &
+			      -self->size);
+	self->fd = syscall(__NR_memfd_create, "hugetlb", MFD_HUGETLB);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, ftruncate(self->fd, self->size));
+	ASSERT_TRUE(mmap(self->addr, self->size, PROT_READ | PROT_WRITE,
+			 (variant->shared ? MAP_SHARED : MAP_PRIVATE) |
+			 MAP_FIXED | MAP_NORESERVE, self->fd, 0) == self->addr);
+	ASSERT_EQ(0, uffd_register(self->tracking.uffd, self->addr, self->size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+}
+
+FIXTURE_TEARDOWN(hugetlb_hole)
+{
+	munmap(self->reserved, 2 * self->size);
+	close(self->fd);
+	EXPECT_EQ(0, tracking_end(&self->tracking));
+}
+
+/* Calls, and checks that what is written lies in one region, or in none. */
+static int scan_hole(struct tracking *tracking, __u64 flags, char *addr,
+		     size_t size, char *written, size_t written_size)
+{
+	struct scan scan = tracking_scan(tracking, flags);
+	struct page_region vec[2] = {};
+	long regions;
+
+	scan.start = address(addr);
+	scan.end = address(addr) + size;
+	scan.vec = vec;
+	scan.vec_len = 2;
+	regions = scan_call(tracking->pagemap, &scan);
+	if (regions == !!written_size && scan.walk_end == scan.end &&
+	    (!regions || (vec[0].start == address(written) &&
+			  vec[0].end == address(written) + written_size)))
+		return 0;
+	fprintf(stderr, "# %ld regions, the first from %#llx to %#llx\n",
+		regions, vec[0].start, vec[0].end);
+	return -1;
+}
+
+TEST_F_TIMEOUT(hugetlb_hole, is_protected_and_written_to, TIMEOUT)
+{
+	struct tracking *tracking = &self->tracking;
+	char *middle = self->addr + self->size / 2;
+
+	EXPECT_EQ(0, scan_hole(tracking, 0, self->addr, self->size, self->addr,
+			       self->size));
+	ASSERT_EQ(0, scan_hole(tracking, PAGEMAP_WP_ENGAGE, self->addr,
+			       self->size, self->addr, self->size));
+	EXPECT_EQ(0, scan_hole(tracking, 0, self->addr, self->size, NULL, 0));
+	touch_read(middle + 2 * huge_size());
+	touch_write(middle, 1);
+	EXPECT_EQ(0, scan_hole(tracking, PAGEMAP_WP_ENGAGE, self->addr,
+			       self->size, middle, huge_size()));
+	EXPECT_EQ(0, scan_hole(tracking, 0, self->addr, self->size, NULL, 0));
+}
+
+TEST_F_TIMEOUT(hugetlb_hole, range_that_cuts_a_page_is_refused, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+
+	scan.start = address(self->addr) + page_size();
+	scan.end = address(self->addr) + 2 * huge_size();
+	EXPECT_EQ(-1, scan_call(self->tracking.pagemap, &scan));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(0, scan_hole(&self->tracking, 0, self->addr, self->size,
+			       self->addr, self->size));
+}
+
+TEST_F_TIMEOUT(hugetlb_hole, punch_without_page_tables_does_no_harm, TIMEOUT)
+{
+	int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+	ASSERT_EQ(0, fallocate(self->fd, mode, 0, self->size));
+	EXPECT_EQ(0, scan_hole(&self->tracking, PAGEMAP_WP_ENGAGE, self->addr,
+			       self->size, self->addr, self->size));
+	/* What is dropped from a shared mapping reads as written, holes too. */
+	if (!variant->shared)
+		return;
+	ASSERT_EQ(0, fallocate(self->fd, mode, 0, huge_size()));
+	EXPECT_EQ(0, scan_hole(&self->tracking, 0, self->addr, self->size,
+			       self->addr, huge_size()));
 }
 
 static void __attribute__((constructor)) prepare(void)

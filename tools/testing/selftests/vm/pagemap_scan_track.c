@@ -16,7 +16,6 @@
 
 #include "pagemap_scan_failing.h"
 #include "pagemap_scan_harness.h"
-#include "../../../../lib/test_hmm_uapi.h"
 #include "pagemap_scan_util.h"
 
 /* Sized for a kernel with all debug options on an emulated processor. */
@@ -206,21 +205,15 @@ TEST_F_TIMEOUT(track, write_to_proc_mem_is_reported, TIMEOUT)
 /* Write as a device does that has page tables of its own. */
 static int device_write(int device, struct memory *mem, granule_set set)
 {
-	char *page = calloc(1, page_size());
 	int result = 0;
 	size_t i;
 
 	for (i = 0; i < mem->count && !result; i++) {
-		struct hmm_dmirror_cmd command = {
-			.addr = address(mem->addr) + i * mem->granule,
-			.ptr = address(page),
-			.npages = 1,
-		};
-
 		if (set(mem, i))
-			result = ioctl(device, HMM_DMIRROR_WRITE, &command);
+			result = device_zero(device,
+					     mem->addr + i * mem->granule,
+					     page_size());
 	}
-	free(page);
 	return result;
 }
 
@@ -873,6 +866,70 @@ TEST_F_TIMEOUT(track, fork_before_a_call_fails_loses_nothing, TIMEOUT)
 	EXPECT_EQ(0, check_nothing_lost(&child, some_granules));
 	EXPECT_EQ(0, check_nothing_lost(&self->tracking, some_granules));
 	end_child(pid, &child);
+}
+
+TEST_F_TIMEOUT(track, fork_beside_a_call_keeps_sync_protection, TIMEOUT)
+{
+	struct helper helper = helper_start(scan_parent_and_block,
+					    &self->tracking);
+	__u64 features = UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+			 UFFD_FEATURE_EVENT_FORK;
+	struct tracking sync = { .uffd = uffd_create(0, &features) }, child;
+	struct memory *mem = &sync.mem;
+	pid_t pid;
+
+	ASSERT_LT(0, helper.pid);
+	ASSERT_EQ(0, memory_map(mem, MEMORY_ANON));
+	ASSERT_EQ(0, memory_populate(mem));
+	ASSERT_EQ(0, uffd_register(sync.uffd, mem->addr, mem->size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	ASSERT_EQ(0, uffd_protect(sync.uffd, mem->addr, mem->size, true));
+	ASSERT_EQ(0, block_scanner(&self->tracking, &helper));
+	pid = fork_with_event(&sync, &child);
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(0, kill_scanner(&helper));
+	EXPECT_EQ(mem->count, pages_with(child.pagemap, mem->addr, mem->size,
+					 PAGEMAP_UFFD_WP));
+	end_child(pid, &child);
+	close(sync.uffd);
+	memory_unmap(mem);
+}
+
+/* Hold the mmap lock of this process nearly all the time. */
+static void *hold_mmap_lock(void *argument)
+{
+	size_t size = 64 << 20, i;
+	int *state = argument;	/* 1: it is held, 2: that is enough */
+	char *p = map_pages(size / page_size(), PROT_READ | PROT_WRITE);
+
+	madvise(p, size, MADV_NOHUGEPAGE);
+	for (i = 0; i < size; i += page_size())
+		touch_read(p + i);
+	__atomic_store_n(state, 1, __ATOMIC_RELEASE);
+	while (__atomic_load_n(state, __ATOMIC_ACQUIRE) == 1) {
+		mprotect(p, size, PROT_READ);
+		mprotect(p, size, PROT_READ | PROT_WRITE);
+	}
+	munmap(p, size);
+	return NULL;
+}
+
+TEST_F_TIMEOUT(track, scanner_killed_while_the_lock_is_held_loses_nothing, TIMEOUT)
+{
+	struct helper helper = helper_start(scan_parent_and_block,
+					    &self->tracking);
+	static int state;
+	pthread_t holder;
+
+	ASSERT_LT(0, helper.pid);
+	ASSERT_EQ(0, block_scanner(&self->tracking, &helper));
+	ASSERT_EQ(0, pthread_create(&holder, NULL, hold_mmap_lock, &state));
+	while (!__atomic_load_n(&state, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	ASSERT_EQ(0, kill_scanner(&helper));
+	__atomic_store_n(&state, 2, __ATOMIC_RELEASE);
+	ASSERT_EQ(0, pthread_join(holder, NULL));
+	EXPECT_EQ(0, check_nothing_lost(&self->tracking, some_granules));
 }
 
 /*

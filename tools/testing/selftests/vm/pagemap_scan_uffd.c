@@ -309,6 +309,34 @@ TEST_F_TIMEOUT(uffd, unregistering_untouched_memory_leaves_nothing, TIMEOUT)
 }
 
 /* Memory that can be registered for missing pages as well. */
+/* Nor does a registration that comes in place of it. */
+TEST_F_TIMEOUT(uffd, other_mode_leaves_no_protection, TIMEOUT)
+{
+	struct tracking tracking = {
+		.mem = self->mem,
+		.uffd = uffd_create_async(),
+		.pagemap = self->pagemap,
+		.layout = variant->layout,
+	};
+	struct memory *mem = &self->mem;
+
+	/* Which cannot be registered in another mode. */
+	if (is_ext4(variant->kind))
+		return;
+	ASSERT_EQ(0, uffd_register(tracking.uffd, mem->addr, mem->size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	ASSERT_EQ(0, tracking_populate(&tracking));
+	ASSERT_EQ(0, uffd_register(tracking.uffd, mem->addr, mem->size,
+				   UFFDIO_REGISTER_MODE_MISSING, NULL));
+	ASSERT_EQ(0, pages_with(tracking.pagemap, mem->addr, mem->size,
+				PAGEMAP_UFFD_WP));
+	write_set(mem, every_granule);
+	ASSERT_EQ(0, uffd_register(tracking.uffd, mem->addr, mem->size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	EXPECT_EQ(0, check_written(&tracking, every_granule));
+	close(tracking.uffd);
+}
+
 FIXTURE(missing) {
 	struct tracking tracking;
 	struct memory *mem;
@@ -468,6 +496,21 @@ TEST_F_TIMEOUT(missing, fault_of_a_protected_hole_is_still_sent, TIMEOUT)
 }
 
 /* Memory that can be registered for minor faults as well. */
+TEST_F_TIMEOUT(missing, protected_hole_takes_the_zero_page, TIMEOUT)
+{
+	struct uffdio_zeropage zero = {
+		.range.start = address(self->mem->addr),
+		.range.len = self->mem->granule,
+	};
+
+	/* Which has none. */
+	if (memory_is_hugetlb(variant->kind))
+		return;
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	EXPECT_EQ(0, ioctl(self->tracking.uffd, UFFDIO_ZEROPAGE, &zero));
+	EXPECT_EQ(0, check_written(&self->tracking, first_granule));
+}
+
 FIXTURE(minor) {
 	struct tracking tracking;
 	struct memory *mem;
@@ -527,6 +570,26 @@ TEST_F_TIMEOUT(minor, fault_is_still_sent, TIMEOUT)
 	EXPECT_EQ(0, check_nothing_lost(&self->tracking, first_granule));
 }
 
+TEST_F_TIMEOUT(minor, page_that_is_mapped_again_stays_protected, TIMEOUT)
+{
+	struct toucher toucher = { .mem = self->mem };
+	struct uffdio_continue go_on = {
+		.range.start = address(self->mem->addr),
+		.range.len = self->mem->granule,
+	};
+	struct uffd_msg message;
+	pthread_t thread;
+
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, touch, &toucher));
+	ASSERT_EQ(0, await_message(self->tracking.uffd, &message));
+	ASSERT_EQ(0, ioctl(self->tracking.uffd, UFFDIO_CONTINUE, &go_on));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+	memory_write(self->mem, 0);
+	EXPECT_EQ(0, check_written(&self->tracking, first_granule));
+}
+
 /* What async mode is not: faults go to the userfaultfd, as ever. */
 FIXTURE(sync) {
 	struct memory mem;
@@ -534,6 +597,7 @@ FIXTURE(sync) {
 };
 
 FIXTURE_VARIANT(sync) {
+	enum memory_kind kind;
 	__u64 features;
 	bool unpopulated;
 };
@@ -548,13 +612,31 @@ FIXTURE_VARIANT_ADD(sync, unpopulated) {
 	.unpopulated = true,
 };
 
+/* What has a file keeps markers without the feature, too. */
+FIXTURE_VARIANT_ADD(sync, hugetlb_private) {
+	.kind = MEMORY_HUGETLB_PRIVATE,
+	.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+		    UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+	.unpopulated = true,
+};
+
+FIXTURE_VARIANT_ADD(sync, hugetlb_shared) {
+	.kind = MEMORY_HUGETLB_SHARED,
+	.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+		    UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+	.unpopulated = true,
+};
+
 FIXTURE_SETUP(sync)
 {
 	__u64 features = variant->features;
 
+	if (!machine_has(memory_needs(variant->kind)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
+
 	self->uffd = uffd_create(0, &features);
 	ASSERT_LE(0, self->uffd);
-	ASSERT_EQ(0, memory_map(&self->mem, MEMORY_ANON));
+	ASSERT_EQ(0, memory_map(&self->mem, variant->kind));
 	ASSERT_EQ(0, uffd_register(self->uffd, self->mem.addr, self->mem.size,
 				   UFFDIO_REGISTER_MODE_WP, NULL));
 }
@@ -621,6 +703,38 @@ TEST_F_TIMEOUT(sync, scan_does_not_protect, TIMEOUT)
 	write_set(&self->mem, every_granule);
 	EXPECT_FALSE(uffd_has_message(self->uffd));
 	close(pagemap);
+}
+
+/* A call that fails gives back what it has taken, and that only. */
+TEST(failed_scan_leaves_sync_protection)
+{
+	size_t half = 2 * page_size(), size = 2 * half;
+	__u64 features = UFFD_FEATURE_PAGEFAULT_FLAG_WP;
+	int sync = uffd_create(0, &features), async = uffd_create_async();
+	int pagemap = pagemap_open(getpid());
+	char *p = map_pages(4, PROT_READ | PROT_WRITE);
+	struct scan scan = {
+		.layout = LAYOUT_VER1,
+		.flags = PAGEMAP_WP_ENGAGE,
+		.start = address(p),
+		.end = address(p) + size,
+		.vec = map_pages(1, PROT_READ),
+		.vec_len = 1,
+		.required = PAGE_IS_WRITTEN,
+	};
+
+	memset(p, 1, size);
+	ASSERT_EQ(0, uffd_register(sync, p, half, UFFDIO_REGISTER_MODE_WP,
+				   NULL));
+	ASSERT_EQ(0, uffd_protect(sync, p, half, true));
+	ASSERT_EQ(0, uffd_register(async, p + half, half,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	EXPECT_EQ(-1, scan_call(pagemap, &scan));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(2, pages_with(pagemap, p, size, PAGEMAP_UFFD_WP));
+	close(pagemap);
+	close(async);
+	close(sync);
 }
 
 static void __attribute__((constructor)) prepare(void)

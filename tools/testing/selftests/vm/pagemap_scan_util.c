@@ -19,6 +19,7 @@
 #include <linux/mempolicy.h>
 
 #include "../kselftest.h"
+#include "../../../../lib/test_hmm_uapi.h"
 #include "pagemap_scan_util.h"
 
 #define THP_SYSFS	"/sys/kernel/mm/transparent_hugepage/"
@@ -1027,6 +1028,29 @@ int memory_migrate(struct memory *mem)
 			return failed("MADV_SOFT_OFFLINE");
 	}
 	return 0;
+}
+
+/**
+ * device_zero() - write zeros as a device does that has page tables of its own
+ * @device:	/dev/hmm_dmirror0, open for this process, which has 64 bits
+ * @addr:	the first byte, a multiple of the page size
+ * @size:	bytes, a multiple of the page size
+ *
+ * Return: 0, or -1 with errno.
+ */
+int device_zero(int device, void *addr, size_t size)
+{
+	struct hmm_dmirror_cmd command = {
+		.addr = address(addr),
+		.npages = size / page_size(),
+	};
+	void *zeros = calloc(1, size);
+	int result;
+
+	command.ptr = address(zeros);
+	result = ioctl(device, HMM_DMIRROR_WRITE, &command);
+	free(zeros);
+	return result;
 }
 
 /**

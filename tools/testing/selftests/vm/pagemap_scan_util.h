@@ -163,6 +163,7 @@ int memory_map_count(struct memory *mem, enum memory_kind kind, size_t count);
 void memory_unmap(struct memory *mem);
 int memory_populate(struct memory *mem);
 int memory_merge(struct memory *mem);
+int device_zero(int device, void *addr, size_t size);
 size_t memory_with_flags(struct memory *mem, __u64 flags);
 void drain_page_lists(void);
 int memory_page_out(struct memory *mem);

@@ -632,6 +632,33 @@ TEST_F_TIMEOUT(inherit, child_stays_protected, TIMEOUT)
 	close((int)(intptr_t)child_uffd);
 }
 
+TEST_F_TIMEOUT(inherit, write_of_the_child_is_seen, TIMEOUT)
+{
+	pthread_t reader;
+	void *child_uffd;
+	int tries;
+	pid_t pid;
+
+	ASSERT_EQ(0, pthread_create(&reader, NULL, read_fork_event,
+				    &self->uffd));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		memory_write(&self->mem, 0);
+		_exit(0);
+	}
+	ASSERT_EQ(0, pthread_join(reader, &child_uffd));
+	for (tries = 0; tries < 500; tries++) {
+		if (uffd_has_message((int)(intptr_t)child_uffd))
+			break;
+		usleep(10000);
+	}
+	EXPECT_GT(500, tries);
+	/* Which lets the child go on. */
+	close((int)(intptr_t)child_uffd);
+	EXPECT_EQ(0, child_status(pid));
+}
+
 static void *close_soon(void *arg)
 {
 	usleep(500000);
