@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "pagemap_scan_failing.h"
 #include "pagemap_scan_harness.h"
 #include "pagemap_scan_util.h"
 
@@ -337,6 +338,48 @@ TEST_F_TIMEOUT(thp, dropping_a_whole_page_reads_as_written, TIMEOUT)
 	EXPECT_EQ(0, check_categories(self->tracking.pagemap, variant->layout,
 				      mem->addr, huge_size(), KIND_CATEGORIES,
 				      PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN));
+}
+
+static bool stop_dropping;
+
+static void *drop_all_the_time(void *argument)
+{
+	struct memory *mem = argument;
+	size_t i;
+
+	while (!__atomic_load_n(&stop_dropping, __ATOMIC_RELAXED)) {
+		for (i = 0; i < mem->size; i += huge_size()) {
+			if (mem->kind == MEMORY_THP)
+				madvise(mem->addr + i, huge_size(),
+					MADV_DONTNEED);
+			else
+				memory_punch(mem, i / mem->granule,
+					     huge_size() / mem->granule);
+			touch_write(mem->addr + i, 1);
+		}
+	}
+	return NULL;
+}
+
+/* Nothing is protected, so that whatever there is, or is not, is written. */
+TEST_F_TIMEOUT(thp, pages_that_come_and_go_are_reported, TIMEOUT)
+{
+	unsigned long end = milliseconds() + test_duration(1000);
+	struct scan scan = tracking_scan(&self->tracking, 0);
+	struct page_region region;
+	pthread_t thread;
+
+	scan.vec = &region;
+	scan.vec_len = 1;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, drop_all_the_time,
+				    self->mem));
+	while (milliseconds() < end) {
+		ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
+		ASSERT_EQ(scan.start, region.start);
+		ASSERT_EQ(scan.end, region.end);
+	}
+	stop_dropping = true;
+	pthread_join(thread, NULL);
 }
 
 /* The driver has no ioctl for 32-bit programs. */
@@ -866,6 +909,8 @@ TEST_F_TIMEOUT(hugetlb_hole, is_protected_and_written_to, TIMEOUT)
 	ASSERT_EQ(0, scan_hole(tracking, PAGEMAP_WP_ENGAGE, self->addr,
 			       self->size, self->addr, self->size));
 	EXPECT_EQ(0, scan_hole(tracking, 0, self->addr, self->size, NULL, 0));
+	/* A call that fails gives back more than it has protected. */
+	spare_ioctls();
 	touch_read(middle + 2 * huge_size());
 	touch_write(middle, 1);
 	EXPECT_EQ(0, scan_hole(tracking, PAGEMAP_WP_ENGAGE, self->addr,
