@@ -5,14 +5,18 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 
+#include "pagemap_scan_failing.h"
 #include "pagemap_scan_harness.h"
 #include "pagemap_scan_util.h"
 
@@ -800,6 +804,70 @@ TEST_F_TIMEOUT(abi, fatal_signal_ends_the_call, TIMEOUT)
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status));
+}
+
+/*
+ * Processor time, in microseconds, that a child takes for a call over a long
+ * range, or until it is killed soon after it has begun with it; -1 for an error.
+ */
+static long time_of_long_call(struct scan *scan, bool kill_it)
+{
+	struct rusage usage;
+	int begun[2], status;
+	char byte;
+	pid_t pid;
+
+	if (pipe(begun))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		int pagemap = pagemap_open(getpid()), uffd = uffd_create_async();
+
+		_exit(uffd_register(uffd, (void *)(uintptr_t)scan->start,
+				    scan->end - scan->start,
+				    UFFDIO_REGISTER_MODE_WP, NULL) ||
+		      write(begun[1], "", 1) != 1 || scan_call(pagemap, scan));
+	}
+	close(begun[1]);
+	status = read(begun[0], &byte, 1);
+	close(begun[0]);
+	if (status == 1 && kill_it) {
+		usleep(3000);
+		kill(pid, SIGKILL);
+	}
+	if (wait4(pid, &status, 0, &usage) != pid ||
+	    (!kill_it && status) || (WIFEXITED(status) && WEXITSTATUS(status)))
+		return -1;
+	return usage.ru_stime.tv_sec * 1000000 + usage.ru_stime.tv_usec;
+}
+
+TEST_F_TIMEOUT(abi, fatal_signal_ends_a_long_call, TIMEOUT)
+{
+	size_t size = 1 << 30;
+	struct scan scan = {
+		.layout = variant->layout,
+		.flags = PAGEMAP_WP_ENGAGE,
+	};
+	char *p = reserve_addresses(size, huge_size());
+	long whole, time;
+	int tries, ended = 0;
+
+	/* A page table and a marker for each page make the call long. */
+	spare_ioctls();
+	ASSERT_TRUE(!!p);
+	ASSERT_EQ(0, map_fixed(p, size, PROT_READ | PROT_WRITE));
+	scan.start = address(p);
+	scan.end = scan.start + size;
+	whole = time_of_long_call(&scan, false);
+	ASSERT_LT(0, whole);
+	/* It may come too late, if this process has to wait to send it. */
+	for (tries = 0; tries < 60 && ended < 5; tries++) {
+		time = time_of_long_call(&scan, true);
+		ASSERT_LE(0, time);
+		ended += time < whole / 2;
+	}
+	EXPECT_EQ(5, ended) TH_LOG("the whole takes %ld us", whole);
+	munmap(p, size);
 }
 
 /* All masks, against what they mean, over pages of several sorts. */

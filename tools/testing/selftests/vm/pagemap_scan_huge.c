@@ -638,6 +638,11 @@ TEST_F_TIMEOUT(collapse, keeps_the_answer_where_holes_are_protected, TIMEOUT)
 			  scan_call(self->tracking.pagemap, &scan))
 			TH_LOG("page %zu", i);
 	}
+	/* Nor was the hole filled in order to try. */
+	EXPECT_EQ(0, check_categories(self->tracking.pagemap, variant->layout,
+				      mem->addr + pages / 2 * page_size(),
+				      page_size(), KIND_CATEGORIES,
+				      PAGE_IS_WPALLOWED));
 }
 
 /* hugetlb pages, registered, populated and not protected. */
