@@ -849,7 +849,7 @@ TEST_F_TIMEOUT(abi, fatal_signal_ends_a_long_call, TIMEOUT)
 		.flags = PAGEMAP_WP_ENGAGE,
 	};
 	char *p = reserve_addresses(size, huge_size());
-	long whole, time;
+	long whole = LONG_MAX, time;
 	int tries, ended = 0;
 
 	/* A page table and a marker for each page make the call long. */
@@ -858,8 +858,12 @@ TEST_F_TIMEOUT(abi, fatal_signal_ends_a_long_call, TIMEOUT)
 	ASSERT_EQ(0, map_fixed(p, size, PROT_READ | PROT_WRITE));
 	scan.start = address(p);
 	scan.end = scan.start + size;
-	whole = time_of_long_call(&scan, false);
-	ASSERT_LT(0, whole);
+	for (tries = 0; tries < 5; tries++) {
+		time = time_of_long_call(&scan, false);
+		ASSERT_LT(0, time);
+		if (time < whole)
+			whole = time;
+	}
 	/* It may come too late, if this process has to wait to send it. */
 	for (tries = 0; tries < 60 && ended < 5; tries++) {
 		time = time_of_long_call(&scan, true);
