@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <linux/mempolicy.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -472,16 +473,38 @@ TEST_F_TIMEOUT(zero, protecting_a_part_protects_that_part, TIMEOUT)
 
 static bool stop_migrating;
 
-/* From node to node, where there are two. */
+/* From node to node, where there are two.  A page may not be there. */
 static void *migrate_all_the_time(void *argument)
 {
-	unsigned long nodes[2] = { 1, 2 };
-	unsigned int i;
+	struct memory *mem = argument;
+	size_t count = mem->size / huge_size(), i;
+	int nodes[count], status[count], node;
+	void *pages[count];
 
-	for (i = 0; !__atomic_load_n(&stop_migrating, __ATOMIC_RELAXED); i++)
-		syscall(__NR_migrate_pages, 0, 8, &nodes[i % 2],
-			&nodes[(i + 1) % 2]);
+	for (node = 0; !__atomic_load_n(&stop_migrating, __ATOMIC_RELAXED);
+	     node = !node) {
+		for (i = 0; i < count; i++) {
+			pages[i] = mem->addr + i * huge_size();
+			nodes[i] = node;
+		}
+		syscall(__NR_move_pages, 0, count, pages, nodes, status,
+			MPOL_MF_MOVE);
+	}
 	return NULL;
+}
+
+/* Map the huge pages by small entries. */
+static int split_entries(struct memory *mem)
+{
+	size_t i;
+
+	for (i = 0; i < mem->size; i += huge_size()) {
+		if (mprotect(mem->addr + i, page_size(), PROT_READ) ||
+		    mprotect(mem->addr + i, page_size(),
+			     PROT_READ | PROT_WRITE))
+			return -1;
+	}
+	return 0;
 }
 
 /*
@@ -490,16 +513,21 @@ static void *migrate_all_the_time(void *argument)
  */
 TEST_F_TIMEOUT(zero, protecting_beside_migration_loses_nothing, TIMEOUT)
 {
-	unsigned long end = milliseconds() + test_duration(1500);
+	unsigned long end = milliseconds() + test_duration(2500);
 	struct memory *mem = self->mem;
-	size_t pages = mem->size / page_size(), i;
+	size_t pages = mem->size / page_size(), round = 0, i;
 	pthread_t thread;
 
-	ASSERT_EQ(0, pthread_create(&thread, NULL, migrate_all_the_time, NULL));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, migrate_all_the_time, mem));
 	while (milliseconds() < end) {
 		ASSERT_EQ(0, madvise(mem->addr, mem->size, MADV_DONTNEED));
 		for (i = 0; i < pages; i += huge_pages() / 2)
 			touch_write(mem->addr + i * page_size(), i);
+		/* A huge page, be it mapped by a page table. */
+		if (round++ % 2)
+			ASSERT_EQ(0, split_entries(mem));
+		/* Let some of them be on their way. */
+		usleep(round * 397 % 4000);
 		ASSERT_EQ(0, protect_pages(&self->tracking, 0, pages));
 		ASSERT_EQ(0, check_all_but(&self->tracking, 0, pages));
 		touch_write(mem->addr, 1);
