@@ -1142,10 +1142,14 @@ TEST_F_TIMEOUT(mapping, mremap, TIMEOUT)
  * A page at the end of a range that takes long to scan goes out of it and comes
  * back all the time, while calls fail.
  */
-FIXTURE(moving) {
+struct moving {
 	struct race race;
 	char *home;
 	char *away;
+};
+
+FIXTURE(moving) {
+	struct moving moving;
 };
 
 FIXTURE_VARIANT(moving) {
@@ -1160,7 +1164,7 @@ FIXTURE_VARIANT_ADD(moving, PM) { LAYOUT_PM };
 
 FIXTURE_SETUP(moving)
 {
-	struct tracking *tracking = &self->race.tracking;
+	struct tracking *tracking = &self->moving.race.tracking;
 	__u64 features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_EVENT_REMAP;
 
 	tracking->layout = variant->layout;
@@ -1173,28 +1177,28 @@ FIXTURE_SETUP(moving)
 	ASSERT_EQ(0, uffd_register(tracking->uffd, tracking->mem.addr,
 				   tracking->mem.size,
 				   UFFDIO_REGISTER_MODE_WP, NULL));
-	self->home = tracking->mem.addr + tracking->mem.size - page_size();
-	self->away = reserve_addresses(page_size(), page_size());
-	ASSERT_TRUE(!!self->away);
-	self->race.nowhere = map_pages(1, PROT_NONE);
-	ASSERT_TRUE(!!self->race.nowhere);
+	self->moving.home = tracking->mem.addr + tracking->mem.size - page_size();
+	self->moving.away = reserve_addresses(page_size(), page_size());
+	ASSERT_TRUE(!!self->moving.away);
+	self->moving.race.nowhere = map_pages(1, PROT_NONE);
+	ASSERT_TRUE(!!self->moving.race.nowhere);
 }
 
 FIXTURE_TEARDOWN(moving)
 {
-	EXPECT_EQ(0, tracking_end(&self->race.tracking));
+	EXPECT_EQ(0, tracking_end(&self->moving.race.tracking));
 }
 
 static void *move_page_all_the_time(void *argument)
 {
-	FIXTURE_DATA(moving) *self = argument;
+	struct moving *moving = argument;
 
 	do {
-		if (move_slot(self->home, page_size(), self->away))
-			set(&self->race.failed);
-		count(&self->race.events, 1);
-	} while (!is_set(&self->race.stop_writing));
-	set(&self->race.stop_scanning);
+		if (move_slot(moving->home, page_size(), moving->away))
+			set(&moving->race.failed);
+		count(&moving->race.events, 1);
+	} while (!is_set(&moving->race.stop_writing));
+	set(&moving->race.stop_scanning);
 	return NULL;
 }
 
@@ -1209,7 +1213,7 @@ static void *take_events_all_the_time(void *argument)
 
 TEST_F_TIMEOUT(moving, page_of_calls_that_fail, TIMEOUT)
 {
-	struct race *race = &self->race;
+	struct race *race = &self->moving.race;
 	struct scanner scanner = {
 		.race = race,
 		.pagemap = race->tracking.pagemap,
@@ -1224,18 +1228,19 @@ TEST_F_TIMEOUT(moving, page_of_calls_that_fail, TIMEOUT)
 
 		race->stop_writing = false;
 		race->stop_scanning = false;
-		touch_write(self->home, rounds++);
+		touch_write(self->moving.home, rounds++);
 		ASSERT_EQ(0, pthread_create(&taker, NULL,
 					    take_events_all_the_time, race));
 		ASSERT_EQ(0, pthread_create(&mover, NULL,
-					    move_page_all_the_time, self));
+					    move_page_all_the_time,
+					    &self->moving));
 		ASSERT_EQ(0, fail_to_scan(&scanner));
 		set(&race->stop_writing);
 		pthread_join(mover, NULL);
 		pthread_join(taker, NULL);
 		ASSERT_FALSE(race->failed);
 		ASSERT_EQ(0, scan_categories(scanner.pagemap, variant->layout,
-					     self->home, page_size(),
+					     self->moving.home, page_size(),
 					     &categories));
 		ASSERT_TRUE(categories & PAGE_IS_WRITTEN);
 	}
