@@ -1019,8 +1019,9 @@ static void op_merge(const struct run *whole)
 	struct run run;
 	int tries;
 
-	if (some.end - some.first > MAX_CALLS)
-		some.end = some.first + MAX_CALLS;
+	/* Not too many, but whole granules. */
+	while (some.end - some.first >= MAX_CALLS + some.area->granule)
+		some.end -= some.area->granule;
 	settle_missing(&some);
 	run = no_run(&some);
 	while (next_run(&some, &run, can_merge)) {
