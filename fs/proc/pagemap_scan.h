@@ -23,7 +23,6 @@
 
 #include <linux/types.h>
 #include <linux/userfaultfd_k.h>
-#include <linux/userfaultfd_k.h>
 #include <linux/pagewalk.h>
 #include <uapi/linux/fs.h>
 

@@ -625,6 +625,8 @@ static int block_scanner(struct tracking *tracking, struct helper *helper)
 	if (protect_written(tracking) || check_written(tracking, no_granule))
 		return -1;
 	write_set(&tracking->mem, some_granules);
+	if (scan_call(tracking->pagemap, &scan) != 1)
+		return -1;
 	helper_tell(helper->socket);
 	for (tries = 0; tries < 3000; tries++) {
 		if (!scan_call(tracking->pagemap, &scan))
