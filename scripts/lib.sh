@@ -73,6 +73,9 @@ list_touched_files()
 	{ tree_git diff --name-only base HEAD; list_our_files; } | sort -u
 }
 
+# copy_files DIRECTORY: those that stdin names, out of the patched tree.
+copy_files() { tar -C "$linux" -h -T - -cf - | tar -C "$1" -xf -; }
+
 # Lines 'STEP PATH' for every New-file: line.
 list_new_files()
 {
