@@ -32,7 +32,7 @@
 #define PROGRAM_SECONDS	600
 #define SHRINK_SECONDS	120
 /* Programs that are too short for each effect to be there. */
-#define ENOUGH_OPERATIONS 3000
+#define ENOUGH_OPERATIONS 6000
 
 const char * const effect_names[EFFECTS] = {
 	[EFFECT_THP]			= "anonymous THP",
@@ -338,6 +338,8 @@ static unsigned int draw_next(unsigned long long *state, unsigned int last,
 		return chance(state, 50) ? OP_UNMERGE : OP_WRITE;
 	case OP_MAP:
 		return OP_REGISTER;
+	case OP_MPROTECT:
+		return OP_WRITE;
 	default:
 		return code;
 	}
@@ -346,7 +348,7 @@ static unsigned int draw_next(unsigned long long *state, unsigned int last,
 static void draw_op(unsigned long long *state, const struct area *areas,
 		    unsigned int pages, struct op *last, struct op *op)
 {
-	unsigned int i;
+	unsigned int before = last->code, i;
 
 	memset(op, 0, sizeof(*op));
 	op->code = draw_code(state);
@@ -378,6 +380,9 @@ static void draw_op(unsigned long long *state, const struct area *areas,
 			op->arg[0] = 1 + draw(state, 2);
 		if (chance(state, 60))
 			op->arg[1] = 0;
+		/* As debuggers do, where programs can't */
+		if (before == OP_MPROTECT)
+			op->arg[1] = 3;
 	}
 	if (op->code == OP_MOVE && areas[op->area].size > 512 &&
 	    chance(state, 60))
