@@ -1055,13 +1055,14 @@ static int copy_round(struct tracking *tracking, struct copying *copying,
 	return copy_what_is_reported(tracking, copying);
 }
 
-/* Scan and copy beside a writer and another thread, for some rounds. */
+/* Scan and copy beside a writer and another thread, for some rounds or time. */
 static int copy_beside(struct tracking *tracking, unsigned int rounds,
 		       void *(*disturb)(void *copying))
 {
 	static struct copying copying;
 	struct memory *mem = &tracking->mem;
-	time_t end = seconds() + TIMEOUT / 2;
+	unsigned long enough = milliseconds() + test_duration(1000);
+	time_t end = seconds() + TIMEOUT / 4 * 3;
 	pthread_t writer, other;
 	size_t i, wrong = 0;
 	unsigned int round;
@@ -1072,9 +1073,11 @@ static int copy_beside(struct tracking *tracking, unsigned int rounds,
 	if (pthread_create(&writer, NULL, write_in_rounds, &copying) ||
 	    (disturb && pthread_create(&other, NULL, disturb, &copying)))
 		return -1;
-	for (round = 1; round <= rounds && !wrong && seconds() < end; round++) {
+	for (round = 1; round <= rounds && !wrong; round++) {
+		if (round > 1 && milliseconds() > enough)
+			break;
 		__atomic_store_n(&copying.round, round, __ATOMIC_RELEASE);
-		if (copy_round(tracking, &copying, round, end + TIMEOUT / 4))
+		if (copy_round(tracking, &copying, round, end))
 			return -1;
 		wrong = wrong_copies(&copying);
 	}
@@ -1258,7 +1261,7 @@ TEST_F_TIMEOUT(untouched, moved_hole_is_as_soft_dirty_as_pagemap_says, TIMEOUT)
 	ASSERT_EQ(0, protect_written(&self->tracking));
 	ASSERT_EQ(0, tunable_write("/proc/self/clear_refs", "4"));
 	ASSERT_EQ(0, move_with_event(&self->tracking));
-	for (i = 0; i < pages; i += 1 + pages / 32) {
+	for (i = 0; i < pages; i += 1 + pages / 8) {
 		char *addr = mem->addr + i * page_size();
 		bool dirty = pagemap_entry(self->tracking.pagemap, addr) &
 			     PAGEMAP_SOFT_DIRTY;
