@@ -13,7 +13,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
+#include <linux/elf.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
 
@@ -506,7 +509,7 @@ static void *punch_again(void *arg)
 TEST_F_TIMEOUT(shared, a_protected_page_keeps_its_contents, TIMEOUT)
 {
 	struct memory *mem = &self->tracked.mem;
-	struct puncher puncher = { .mem = mem, .rounds = 100 };
+	struct puncher puncher = { .mem = mem, .rounds = 40 };
 	size_t i, seen[mem->count], lost = 0;
 	pthread_t thread;
 	void *result;
@@ -541,6 +544,155 @@ TEST_F_TIMEOUT(shared, a_protected_page_keeps_its_contents, TIMEOUT)
 	ASSERT_EQ(0, pthread_join(thread, &result));
 	EXPECT_EQ(NULL, result);
 	EXPECT_EQ(0, lost);
+}
+
+/* Memory whose holes are left out of a core dump. */
+#define MAX_DUMPED	4096
+
+struct dump {
+	struct memory mem;
+	bool present[MAX_DUMPED];
+};
+
+FIXTURE(core)
+{
+	/* Shared with the child that dumps core. */
+	struct dump *dump;
+	char directory[64];
+	pid_t child;
+	int status;
+};
+
+FIXTURE_VARIANT(core)
+{
+	enum memory_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(core, anon) {
+	.kind = MEMORY_ANON,
+};
+
+FIXTURE_VARIANT_ADD(core, thp) {
+	.kind = MEMORY_THP,
+};
+
+FIXTURE_VARIANT_ADD(core, hugetlb_shared) {
+	.kind = MEMORY_HUGETLB_SHARED,
+};
+
+/* Protect memory of which one granule is there, and dump core. */
+static void dump_core(struct dump *dump, enum memory_kind kind,
+		      const char *directory)
+{
+	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	struct memory *mem = &dump->mem;
+	int pagemap = pagemap_open(getpid());
+	int uffd = uffd_create_async();
+	size_t i;
+
+	if (pagemap < 0 || uffd < 0 || memory_map(mem, kind) ||
+	    mem->size / page_size() > MAX_DUMPED)
+		return;
+	memset(mem->addr + mem->granule, 0x5a, mem->granule);
+	if (protect(uffd, mem) ||
+	    pages_with(pagemap, mem->addr, mem->size, PAGEMAP_UFFD_WP) !=
+	    mem->size / page_size())
+		return;
+	for (i = 0; i < mem->size / page_size(); i++)
+		dump->present[i] = pagemap_entry(pagemap, mem->addr +
+						 i * page_size()) &
+				   PAGEMAP_PRESENT;
+	if (setrlimit(RLIMIT_CORE, &unlimited) || chdir(directory) ||
+	    tunable_write("/proc/self/coredump_filter", "0x7f"))
+		return;
+	abort();
+}
+
+FIXTURE_SETUP(core)
+{
+	if (!machine_has(memory_needs(variant->kind) | NEED_FILES))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
+	self->dump = mmap(NULL, sizeof(*self->dump), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->dump);
+	snprintf(self->directory, sizeof(self->directory), "%s/core.XXXXXX",
+		 machine_tmpfs());
+	ASSERT_NE(NULL, mkdtemp(self->directory));
+	self->child = fork();
+	ASSERT_LE(0, self->child);
+	if (!self->child) {
+		dump_core(self->dump, variant->kind, self->directory);
+		_exit(1);
+	}
+	ASSERT_EQ(self->child, waitpid(self->child, &self->status, 0));
+}
+
+FIXTURE_TEARDOWN(core)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "%s/core", self->directory);
+	unlink(path);
+	EXPECT_EQ(0, rmdir(self->directory));
+	munmap(self->dump, sizeof(*self->dump));
+}
+
+/* Where a core file has an address, or -1. */
+static off_t core_offset(int fd, const void *addr)
+{
+	struct elf64_hdr header;
+	struct elf64_phdr segment;
+	int i;
+
+	if (pread(fd, &header, sizeof(header), 0) != sizeof(header))
+		return -1;
+	for (i = 0; i < header.e_phnum; i++) {
+		if (pread(fd, &segment, sizeof(segment), header.e_phoff +
+			  i * header.e_phentsize) != sizeof(segment))
+			return -1;
+		if (segment.p_type == PT_LOAD &&
+		    (uintptr_t)addr - segment.p_vaddr < segment.p_filesz)
+			return segment.p_offset + (uintptr_t)addr -
+			       segment.p_vaddr;
+	}
+	return -1;
+}
+
+TEST_F_TIMEOUT(core, protected_holes_are_left_out, TIMEOUT)
+{
+	struct memory *mem = &self->dump->mem;
+	size_t i, present = 0, different = 0;
+	char path[80], *page;
+	off_t start;
+	int fd;
+
+	ASSERT_TRUE(WCOREDUMP(self->status));
+	snprintf(path, sizeof(path), "%s/core", self->directory);
+	fd = open(path, O_RDONLY);
+	ASSERT_LE(0, fd);
+	start = core_offset(fd, mem->addr);
+	ASSERT_LT(0, start);
+	page = malloc(page_size());
+	ASSERT_NE(NULL, page);
+	for (i = 0; i < mem->size / page_size(); i++) {
+		off_t offset = start + i * page_size();
+
+		present += self->dump->present[i];
+		different += self->dump->present[i] !=
+			     (lseek(fd, offset, SEEK_DATA) == offset);
+	}
+	EXPECT_LE(mem->granule / page_size(), present);
+	EXPECT_GT(mem->size / page_size(), present);
+	EXPECT_EQ(0, different);
+	for (i = 0; i < mem->granule; i += page_size()) {
+		ASSERT_EQ((ssize_t)page_size(),
+			  pread(fd, page, page_size(),
+				start + mem->granule + i));
+		EXPECT_EQ(0x5a, page[0]);
+		EXPECT_EQ(0, memcmp(page, page + 1, page_size() - 1));
+	}
+	free(page);
+	close(fd);
 }
 
 /* What is discarded on a block device is a hole, too. */
@@ -578,5 +730,8 @@ TEST(discarded_blocks_lose_the_protection)
 int main(int argc, char **argv)
 {
 	machine_prepare(NEED_ALL & ~NEED_KSM);
+	if (tunable_set("/proc/sys/kernel/core_pattern", "core") ||
+	    tunable_set("/proc/sys/kernel/core_uses_pid", "0"))
+		perror("# core_pattern");
 	return test_harness_run(argc, argv);
 }

@@ -31,7 +31,7 @@
 
 /* Enough for a debug kernel on an emulated processor. */
 #define TIMEOUT		300
-/* Seconds in which a child that does next to nothing ends. */
+/* Seconds in which ends what takes next to none. */
 #define CHILD_TIMEOUT	60
 
 #define KSM_SYSFS	"/sys/kernel/mm/ksm/"
@@ -274,6 +274,72 @@ FIXTURE_TEARDOWN(memory)
 {
 	memory_unmap(&self->mem);
 	close(self->uffd);
+}
+
+/* Writes to a granule again and again. */
+struct rewriter {
+	struct memory *mem;
+	unsigned long writes;
+	bool stop;
+};
+
+static void *write_again(void *argument)
+{
+	struct rewriter *rewriter = argument;
+
+	while (!__atomic_load_n(&rewriter->stop, __ATOMIC_RELAXED)) {
+		memory_write(rewriter->mem, 0);
+		__atomic_fetch_add(&rewriter->writes, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Whether there is another write, sooner than never. */
+static bool next_write(struct rewriter *rewriter)
+{
+	unsigned long end = milliseconds() + CHILD_TIMEOUT * 1000;
+	unsigned long writes = __atomic_load_n(&rewriter->writes,
+					       __ATOMIC_RELAXED);
+
+	while (__atomic_load_n(&rewriter->writes, __ATOMIC_RELAXED) == writes) {
+		if (milliseconds() > end)
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
+/*
+ * A fault that finds the page protected may be slower than the one who takes
+ * the protection off and wakes who waits: it must not begin to wait then.
+ */
+TEST_F_TIMEOUT(memory, writer_waits_only_while_it_is_protected, TIMEOUT)
+{
+	struct rewriter rewriter = { .mem = &self->mem };
+	unsigned long end = milliseconds() + test_duration(500);
+	struct memory *mem = &self->mem;
+	unsigned int round, i;
+	bool stuck = false;
+	pthread_t thread;
+
+	ASSERT_EQ(0, uffd_protect(self->uffd, mem->addr, mem->size, false));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, write_again, &rewriter));
+	for (round = 0; !stuck && (round < 50 || milliseconds() < end);
+	     round++) {
+		ASSERT_EQ(0, uffd_protect(self->uffd, mem->addr, mem->granule,
+					  true));
+		/* The faults take some time, and never the same. */
+		for (i = 0; i < round % 64 * 100; i++)
+			__asm__ volatile ("");
+		ASSERT_EQ(0, uffd_protect(self->uffd, mem->addr, mem->granule,
+					  false));
+		stuck = !next_write(&rewriter);
+	}
+	EXPECT_FALSE(stuck);
+	__atomic_store_n(&rewriter.stop, true, __ATOMIC_RELAXED);
+	uffd_protect(self->uffd, mem->addr, mem->granule, false);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	fprintf(stderr, "# %u rounds\n", round);
 }
 
 TEST_F_TIMEOUT(memory, forked_child_is_not_protected, TIMEOUT)
