@@ -42,24 +42,26 @@ enum kind {
 	SPARSE,		/* anonymous, 1 TiB, a page in each GiB written */
 };
 
+struct bench;
+
 /**
  * struct row - what is timed
  * @name:	its name in the output
  * @unit:	what the time is for: "page" or "call"
+ * @run:	what is timed; 0, or -1 where it failed
  * @kind:	memory
  * @tracked:	whether it is registered for write-tracking, and protected
- * @every:	which pages are written then, before each scan: every so-manieth,
- *		0 for none
- * @small:	whether a call is for one page
+ * @every:	which pages are written then, before each scan: one of so many, 0
+ *		for none
  * @scan:	flags and masks of the call; vec_len 0: without a vector
  */
 struct row {
 	const char *name;
 	const char *unit;
+	int (*run)(struct bench *bench, const struct row *row);
 	enum kind kind;
 	bool tracked;
 	unsigned int every;
-	bool small;
 	struct scan scan;
 };
 
@@ -71,41 +73,6 @@ struct row {
 #define WRITTEN		.required = PAGE_IS_WRITTEN,			\
 			.returned = PAGE_IS_WRITTEN
 
-static const struct row rows[] = {
-	{ "present-dense-anon", "page", ANON, .scan = {
-		.anyof = IN_MEMORY, .returned = IN_MEMORY, .vec_len = PAGES } },
-	{ "criu-dense-anon", "page", ANON, .scan = {
-		CRIU_QUERY, .vec_len = PAGES } },
-	{ "all-dense-anon", "page", ANON, .scan = {
-		.returned = ALL_CATEGORIES, .vec_len = PAGES } },
-	{ "file-present-dense-shmem", "page", SHMEM, .scan = {
-		.required = PAGE_IS_FILE | PAGE_IS_PRESENT,
-		.returned = PAGE_IS_FILE | PAGE_IS_PRESENT,
-		.vec_len = PAGES } },
-	{ "criu-half-copied-file", "page", HALF_COPIED, .scan = {
-		CRIU_QUERY, .vec_len = PAGES } },
-	{ "written-none", "page", ANON, true, .scan = {
-		WRITTEN, .vec_len = PAGES } },
-	{ "written-every-2nd", "page", ANON, true, 2, .scan = {
-		WRITTEN, .vec_len = PAGES } },
-	{ "written-present-every-2nd", "page", ANON, true, 2, .scan = {
-		.required = PAGE_IS_WRITTEN | PAGE_IS_PRESENT,
-		.returned = PAGE_IS_WRITTEN | PAGE_IS_FILE | IN_MEMORY,
-		.vec_len = PAGES } },
-	{ "protect-none", "page", ANON, true, .scan = {
-		WRITTEN, .flags = PAGEMAP_WP_ENGAGE, .vec_len = PAGES } },
-	{ "protect-every-16th", "page", ANON, true, 16, .scan = {
-		WRITTEN, .flags = PAGEMAP_WP_ENGAGE, .vec_len = PAGES } },
-	{ "protect-all", "page", ANON, true, 1, .scan = {
-		WRITTEN, .flags = PAGEMAP_WP_ENGAGE, .vec_len = PAGES } },
-	{ "protect-all-without-vec", "page", ANON, true, 1, .scan = {
-		WRITTEN, .flags = PAGEMAP_WP_ENGAGE } },
-	{ "sparse-1-tib", "page", SPARSE, .scan = {
-		.anyof = IN_MEMORY, .returned = IN_MEMORY, .vec_len = PAGES } },
-	{ "one-page", "call", ANON, .small = true, .scan = {
-		.anyof = IN_MEMORY, .returned = IN_MEMORY, .vec_len = 1 } },
-};
-
 /**
  * struct bench - memory that a row is timed on
  * @addr:	its first byte
@@ -115,6 +82,7 @@ static const struct row rows[] = {
  * @pagemap:	this process's pagemap file
  * @uffd:	a userfaultfd that tracks, or -1
  * @vec:	for PAGES regions
+ * @regions:	how many of them were reported
  */
 struct bench {
 	char *addr;
@@ -124,6 +92,7 @@ struct bench {
 	int pagemap;
 	int uffd;
 	struct page_region *vec;
+	long regions;
 };
 
 static unsigned long long nanoseconds(void)
@@ -134,7 +103,7 @@ static unsigned long long nanoseconds(void)
 	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
-/* Write every so-manieth page, in a round that all look different. */
+/* Write one of so many pages, each time something else. */
 static void write_pages(struct bench *bench, unsigned int every)
 {
 	static unsigned int value;
@@ -193,58 +162,96 @@ static int track(struct bench *bench)
 	return uffd_protect(bench->uffd, bench->addr, bench->size, true);
 }
 
-/* All calls that the range takes.  Return: how many pages matched, or -1. */
-static long scan_all(struct bench *bench, const struct row *row)
+/* All calls that the range takes; the regions come one behind the other. */
+static int scan_range(struct bench *bench, const struct row *row)
 {
 	struct scan scan = row->scan;
-	long regions, pages = 0;
+	long regions;
 
 	scan.layout = LAYOUT_PM;
 	scan.vec = scan.vec_len ? bench->vec : NULL;
 	scan.start = address(bench->addr);
 	scan.end = scan.start + bench->size;
+	bench->regions = 0;
 	do {
 		regions = scan_call(bench->pagemap, &scan);
 		if (regions < 0) {
 			perror("# PAGEMAP_SCAN");
 			return -1;
 		}
-		pages += scan_pages(bench->vec, regions);
+		bench->regions += regions;
+		if (scan.vec) {
+			scan.vec += regions;
+			scan.vec_len -= regions;
+		}
 		scan.start = scan.walk_end;
 	} while (scan.start < scan.end);
-	return pages;
+	return 0;
 }
 
-static int scan_page(struct bench *bench, const struct row *row)
+static int scan_page_again(struct bench *bench, const struct row *row)
 {
 	struct scan scan = row->scan;
+	unsigned int i;
 
 	scan.layout = LAYOUT_PM;
 	scan.vec = bench->vec;
-	scan.start = address(bench->addr);
-	scan.end = scan.start + page_size();
-	return scan_call(bench->pagemap, &scan) == 1 ? 0 : -1;
+	scan.end = address(bench->addr) + page_size();
+	for (i = 0; i < CALLS; i++) {
+		scan.start = address(bench->addr);
+		if (scan_call(bench->pagemap, &scan) != 1)
+			return -1;
+	}
+	bench->regions = 1;
+	return 0;
 }
 
-/* One round.  Return: nanoseconds, or 0 where a call failed. */
+/* What reads the same from /proc/PID/pagemap. */
+static int read_pagemap(struct bench *bench, const struct row *row)
+{
+	__u64 *entries = (void *)bench->vec;
+	unsigned int i, present = 0;
+	ssize_t n;
+
+	n = pread(bench->pagemap, entries, PAGES * sizeof(*entries),
+		  address(bench->addr) / page_size() * sizeof(*entries));
+	for (i = 0; i < PAGES; i++)
+		present += !!(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED));
+	bench->regions = 0;
+	return n == PAGES * sizeof(*entries) && present == PAGES ? 0 : -1;
+}
+
+/* How many pages a round has to report. */
+static size_t expected_pages(const struct bench *bench, const struct row *row)
+{
+	if (!row->scan.vec_len)
+		return 0;
+	if (row->run == scan_page_again)
+		return 1;
+	if (row->tracked)
+		return row->every ? bench->pages / row->every : 0;
+	return row->kind == HALF_COPIED ? bench->pages / 2 : bench->pages;
+}
+
+/* One round.  Return: nanoseconds, or 0 where it failed. */
 static unsigned long long time_round(struct bench *bench,
 				     const struct row *row)
 {
-	unsigned long long begin;
-	unsigned int i;
+	unsigned long long begin, time;
+	size_t pages;
 
 	if (row->tracked)
 		write_pages(bench, row->every);
 	begin = nanoseconds();
-	if (!row->small) {
-		if (scan_all(bench, row) < 0)
-			return 0;
-	}
-	for (i = 0; row->small && i < CALLS; i++) {
-		if (scan_page(bench, row))
-			return 0;
-	}
-	return nanoseconds() - begin;
+	if (row->run(bench, row))
+		return 0;
+	time = nanoseconds() - begin;
+	pages = scan_pages(bench->vec, bench->regions);
+	if (pages == expected_pages(bench, row))
+		return time;
+	fprintf(stderr, "# %s: %zu pages reported, not %zu\n", row->name,
+		pages, expected_pages(bench, row));
+	return 0;
 }
 
 static int time_row(const struct row *row)
@@ -274,7 +281,8 @@ static int time_row(const struct row *row)
 			best = time;
 	}
 	printf("%s\t%s\t%.1f\n", row->name, row->unit,
-	       (double)best / (row->small ? CALLS : bench.pages));
+	       (double)best / (row->run == scan_page_again ? CALLS :
+			       bench.pages));
 	result = 0;
 out:
 	munmap(bench.addr, bench.size);
@@ -285,39 +293,42 @@ out:
 	return result;
 }
 
-/* Beside them: what reads the same from /proc/PID/pagemap. */
-static int time_pagemap(void)
-{
-	struct bench bench = { .uffd = -1 };
-	unsigned long long best = 0;
-	__u64 *entries = malloc(PAGES * sizeof(*entries));
-	unsigned int round, i;
-
-	bench.pagemap = pagemap_open(getpid());
-	if (bench.pagemap < 0 || !entries || map_memory(&bench, ANON))
-		return -1;
-	for (round = 0; round < ROUNDS; round++) {
-		unsigned long long begin = nanoseconds(), time;
-		unsigned int present = 0;
-		ssize_t n;
-
-		n = pread(bench.pagemap, entries, PAGES * sizeof(*entries),
-			  address(bench.addr) / page_size() * sizeof(*entries));
-		for (i = 0; i < PAGES; i++)
-			present += !!(entries[i] & (PAGEMAP_PRESENT |
-						    PAGEMAP_SWAPPED));
-		time = nanoseconds() - begin;
-		if (n != PAGES * sizeof(*entries) || present != PAGES)
-			return -1;
-		if (!best || time < best)
-			best = time;
-	}
-	printf("pagemap-dense-anon\tpage\t%.1f\n", (double)best / PAGES);
-	munmap(bench.addr, bench.size);
-	free(entries);
-	close(bench.pagemap);
-	return 0;
-}
+static const struct row rows[] = {
+	{ "present-dense-anon", "page", scan_range, ANON, .scan = {
+		.anyof = IN_MEMORY, .returned = IN_MEMORY, .vec_len = PAGES } },
+	{ "criu-dense-anon", "page", scan_range, ANON, .scan = {
+		CRIU_QUERY, .vec_len = PAGES } },
+	{ "all-dense-anon", "page", scan_range, ANON, .scan = {
+		.returned = ALL_CATEGORIES, .vec_len = PAGES } },
+	{ "file-present-dense-shmem", "page", scan_range, SHMEM, .scan = {
+		.required = PAGE_IS_FILE | PAGE_IS_PRESENT,
+		.returned = PAGE_IS_FILE | PAGE_IS_PRESENT,
+		.vec_len = PAGES } },
+	{ "criu-half-copied-file", "page", scan_range, HALF_COPIED, .scan = {
+		CRIU_QUERY, .vec_len = PAGES } },
+	{ "written-none", "page", scan_range, ANON, true, .scan = {
+		WRITTEN, .vec_len = PAGES } },
+	{ "written-every-2nd", "page", scan_range, ANON, true, 2, .scan = {
+		WRITTEN, .vec_len = PAGES } },
+	{ "written-present-every-2nd", "page", scan_range, ANON, true, 2, .scan = {
+		.required = PAGE_IS_WRITTEN | PAGE_IS_PRESENT,
+		.returned = PAGE_IS_WRITTEN | PAGE_IS_FILE | IN_MEMORY,
+		.vec_len = PAGES } },
+	{ "protect-none", "page", scan_range, ANON, true, .scan = {
+		WRITTEN, .flags = PAGEMAP_WP_ENGAGE, .vec_len = PAGES } },
+	{ "protect-every-16th", "page", scan_range, ANON, true, 16, .scan = {
+		WRITTEN, .flags = PAGEMAP_WP_ENGAGE, .vec_len = PAGES } },
+	{ "protect-all", "page", scan_range, ANON, true, 1, .scan = {
+		WRITTEN, .flags = PAGEMAP_WP_ENGAGE, .vec_len = PAGES } },
+	{ "protect-all-without-vec", "page", scan_range, ANON, true, 1, .scan = {
+		WRITTEN, .flags = PAGEMAP_WP_ENGAGE } },
+	{ "sparse-1-tib", "page", scan_range, SPARSE, .scan = {
+		.anyof = IN_MEMORY, .returned = IN_MEMORY, .vec_len = PAGES } },
+	{ "one-page", "call", scan_page_again, ANON, .scan = {
+		.anyof = IN_MEMORY, .returned = IN_MEMORY, .vec_len = 1 } },
+	/* Beside them */
+	{ "pagemap-dense-anon", "page", read_pagemap, ANON },
+};
 
 static bool asked_for(const char *name, int argc, char **argv)
 {
@@ -339,7 +350,5 @@ int main(int argc, char **argv)
 		if (asked_for(rows[i].name, argc, argv) && time_row(&rows[i]))
 			result = 1;
 	}
-	if (asked_for("pagemap-dense-anon", argc, argv) && time_pagemap())
-		result = 1;
 	return result;
 }
