@@ -31,7 +31,7 @@
 #define SECONDS		150
 #define PROGRAM_SECONDS	600
 #define SHRINK_SECONDS	120
-/* Programs that are too short for each effect to be there. */
+/* With less, as with half of the fixed seeds, a rare effect may be missing. */
 #define ENOUGH_OPERATIONS 6000
 
 const char * const effect_names[EFFECTS] = {

@@ -1055,6 +1055,8 @@ static int copy_round(struct tracking *tracking, struct copying *copying,
 	return copy_what_is_reported(tracking, copying);
 }
 
+#define FEWEST_ROUNDS	10
+
 /* Scan and copy beside a writer and another thread, for some rounds or time. */
 static int copy_beside(struct tracking *tracking, unsigned int rounds,
 		       void *(*disturb)(void *copying))
@@ -1074,7 +1076,7 @@ static int copy_beside(struct tracking *tracking, unsigned int rounds,
 	    (disturb && pthread_create(&other, NULL, disturb, &copying)))
 		return -1;
 	for (round = 1; round <= rounds && !wrong; round++) {
-		if (round > 1 && milliseconds() > enough)
+		if (round > FEWEST_ROUNDS && milliseconds() > enough)
 			break;
 		__atomic_store_n(&copying.round, round, __ATOMIC_RELEASE);
 		if (copy_round(tracking, &copying, round, end))
@@ -1261,7 +1263,7 @@ TEST_F_TIMEOUT(untouched, moved_hole_is_as_soft_dirty_as_pagemap_says, TIMEOUT)
 	ASSERT_EQ(0, protect_written(&self->tracking));
 	ASSERT_EQ(0, tunable_write("/proc/self/clear_refs", "4"));
 	ASSERT_EQ(0, move_with_event(&self->tracking));
-	for (i = 0; i < pages; i += 1 + pages / 8) {
+	for (i = 0; i < pages; i += 1 + pages / 32) {
 		char *addr = mem->addr + i * page_size();
 		bool dirty = pagemap_entry(self->tracking.pagemap, addr) &
 			     PAGEMAP_SOFT_DIRTY;

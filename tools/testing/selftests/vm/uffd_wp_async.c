@@ -509,7 +509,7 @@ static void *punch_again(void *arg)
 TEST_F_TIMEOUT(shared, a_protected_page_keeps_its_contents, TIMEOUT)
 {
 	struct memory *mem = &self->tracked.mem;
-	struct puncher puncher = { .mem = mem, .rounds = 40 };
+	struct puncher puncher = { .mem = mem, .rounds = 100 };
 	size_t i, seen[mem->count], lost = 0;
 	pthread_t thread;
 	void *result;

@@ -31,7 +31,7 @@
 
 /* Enough for a debug kernel on an emulated processor. */
 #define TIMEOUT		300
-/* Seconds in which ends what takes next to none. */
+/* Seconds for what takes next to no time: a child's end, another write. */
 #define CHILD_TIMEOUT	60
 
 #define KSM_SYSFS	"/sys/kernel/mm/ksm/"
