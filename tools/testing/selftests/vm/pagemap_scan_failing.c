@@ -111,7 +111,7 @@ static int enabled = -1;
  * spare_ioctls() - let no ioctl of this process fail from now on
  *
  * For cases where a call that has failed, and then rightly left more to report,
- * makes a difference.
+ * makes a difference, and where there are thousands of calls.
  */
 void spare_ioctls(void)
 {
