@@ -660,10 +660,8 @@ static int pagemap_scan_ptes(struct pagemap_scan *scan,
 			if (start < first || start >= last)
 				break;
 			/* What lies behind was not announced */
-			if (next > last) {
-				ptep -= (next - last) >> PAGE_SHIFT;
-				next = last;
-			}
+			next = min(next, last);
+			ptep = run + ((next - start) >> PAGE_SHIFT);
 		}
 
 		ret = pagemap_scan_take(scan, start, next, categories, &taken);
