@@ -14,17 +14,12 @@
 #include <sys/wait.h>
 #include <linux/mempolicy.h>
 
+#include "pagemap_scan_failing.h"
 #include "pagemap_scan_harness.h"
 #include "../../../../lib/test_hmm_uapi.h"
 #include "pagemap_scan_util.h"
 
 #define TIMEOUT	120
-
-/*
- * Which pages are asked for one by one: where each call is first made to fail in
- * one place after the other, all of them would take minutes.
- */
-#define SAMPLE		7
 
 /* Memory of each kind, in each of the states of write tracking. */
 FIXTURE(kind) {
@@ -621,6 +616,8 @@ TEST_F_TIMEOUT(page, swapin_error, TIMEOUT)
 	ASSERT_EQ(0, off);
 	ASSERT_EQ(0, machine_swap_on());
 
+	/* A call for each page */
+	spare_ioctls();
 	/*
 	 * Reading such a page is a bus error; pagemap shows it as swapped.  A
 	 * few may have been in the swap cache all the same.
@@ -632,8 +629,6 @@ TEST_F_TIMEOUT(page, swapin_error, TIMEOUT)
 		      PAGEMAP_SWAPPED))
 			continue;
 		broken++;
-		if (i % SAMPLE)
-			continue;
 		EXPECT_EQ(0, check_categories(self->question.pagemap,
 					      self->question.layout, p,
 					      page_size(), KIND_CATEGORIES &
@@ -774,7 +769,9 @@ TEST_F_TIMEOUT(page, device_private_page_keeps_soft_dirty, TIMEOUT)
 	ASSERT_EQ(0, protect_written(&tracking));
 	ASSERT_EQ(mem->count, pages_with(tracking.pagemap, mem->addr,
 					 mem->size, PAGEMAP_SWAPPED));
-	for (i = 0; i < mem->count; i += SAMPLE) {
+	/* A call for each page */
+	spare_ioctls();
+	for (i = 0; i < mem->count; i++) {
 		const char *p = mem->addr + i * page_size();
 
 		ASSERT_EQ(some_granules(mem, i),
