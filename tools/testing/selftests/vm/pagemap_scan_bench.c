@@ -53,7 +53,7 @@ struct bench;
  * @tracked:	whether it is registered for write-tracking, and protected
  * @every:	which pages are written then, before each scan: one of so many, 0
  *		for none
- * @scan:	flags and masks of the call; vec_len 0: without a vector
+ * @arg:	flags and masks of the call; vec_len 0: without a vector
  */
 struct row {
 	const char *name;
@@ -62,16 +62,17 @@ struct row {
 	enum kind kind;
 	bool tracked;
 	unsigned int every;
-	struct scan scan;
+	struct pm_scan_arg arg;
 };
 
 #define IN_MEMORY	(PAGE_IS_PRESENT | PAGE_IS_SWAPPED)
 /* What CRIU asks for */
-#define CRIU_QUERY	.excluded = PAGE_IS_PFNZERO | PAGE_IS_FILE,	\
-			.anyof = IN_MEMORY,				\
-			.returned = IN_MEMORY | PAGE_IS_SOFT_DIRTY
-#define WRITTEN		.required = PAGE_IS_WRITTEN,			\
-			.returned = PAGE_IS_WRITTEN
+#define CRIU_QUERY	.category_inverted = PAGE_IS_PFNZERO | PAGE_IS_FILE, \
+			.category_mask = PAGE_IS_PFNZERO | PAGE_IS_FILE, \
+			.category_anyof_mask = IN_MEMORY,		\
+			.return_mask = IN_MEMORY | PAGE_IS_SOFT_DIRTY
+#define WRITTEN		.category_mask = PAGE_IS_WRITTEN,		\
+			.return_mask = PAGE_IS_WRITTEN
 
 /**
  * struct bench - memory that a row is timed on
@@ -165,41 +166,41 @@ static int track(struct bench *bench)
 /* All calls that the range takes; the regions come one behind the other. */
 static int scan_range(struct bench *bench, const struct row *row)
 {
-	struct scan scan = row->scan;
-	long regions;
+	struct pm_scan_arg arg = row->arg;
+	int regions;
 
-	scan.layout = LAYOUT_PM;
-	scan.vec = scan.vec_len ? bench->vec : NULL;
-	scan.start = address(bench->addr);
-	scan.end = scan.start + bench->size;
+	arg.size = sizeof(arg);
+	arg.vec = arg.vec_len ? address(bench->vec) : 0;
+	arg.start = address(bench->addr);
+	arg.end = arg.start + bench->size;
 	bench->regions = 0;
 	do {
-		regions = scan_call(bench->pagemap, &scan);
+		regions = ioctl(bench->pagemap, PAGEMAP_SCAN_PM, &arg);
 		if (regions < 0) {
 			perror("# PAGEMAP_SCAN");
 			return -1;
 		}
 		bench->regions += regions;
-		if (scan.vec) {
-			scan.vec += regions;
-			scan.vec_len -= regions;
+		if (arg.vec) {
+			arg.vec += regions * sizeof(*bench->vec);
+			arg.vec_len -= regions;
 		}
-		scan.start = scan.walk_end;
-	} while (scan.start < scan.end);
+		arg.start = arg.walk_end;
+	} while (arg.start < arg.end);
 	return 0;
 }
 
 static int scan_page_again(struct bench *bench, const struct row *row)
 {
-	struct scan scan = row->scan;
+	struct pm_scan_arg arg = row->arg;
 	unsigned int i;
 
-	scan.layout = LAYOUT_PM;
-	scan.vec = bench->vec;
-	scan.end = address(bench->addr) + page_size();
+	arg.size = sizeof(arg);
+	arg.vec = address(bench->vec);
+	arg.start = address(bench->addr);
+	arg.end = arg.start + page_size();
 	for (i = 0; i < CALLS; i++) {
-		scan.start = address(bench->addr);
-		if (scan_call(bench->pagemap, &scan) != 1)
+		if (ioctl(bench->pagemap, PAGEMAP_SCAN_PM, &arg) != 1)
 			return -1;
 	}
 	bench->regions = 1;
@@ -224,7 +225,7 @@ static int read_pagemap(struct bench *bench, const struct row *row)
 /* How many pages a round has to report. */
 static size_t expected_pages(const struct bench *bench, const struct row *row)
 {
-	if (!row->scan.vec_len)
+	if (!row->arg.vec_len)
 		return 0;
 	if (row->run == scan_page_again)
 		return 1;
@@ -294,38 +295,38 @@ out:
 }
 
 static const struct row rows[] = {
-	{ "present-dense-anon", "page", scan_range, ANON, .scan = {
-		.anyof = IN_MEMORY, .returned = IN_MEMORY, .vec_len = PAGES } },
-	{ "criu-dense-anon", "page", scan_range, ANON, .scan = {
+	{ "present-dense-anon", "page", scan_range, ANON, .arg = {
+		.category_anyof_mask = IN_MEMORY, .return_mask = IN_MEMORY, .vec_len = PAGES } },
+	{ "criu-dense-anon", "page", scan_range, ANON, .arg = {
 		CRIU_QUERY, .vec_len = PAGES } },
-	{ "all-dense-anon", "page", scan_range, ANON, .scan = {
-		.returned = ALL_CATEGORIES, .vec_len = PAGES } },
-	{ "file-present-dense-shmem", "page", scan_range, SHMEM, .scan = {
-		.required = PAGE_IS_FILE | PAGE_IS_PRESENT,
-		.returned = PAGE_IS_FILE | PAGE_IS_PRESENT,
+	{ "all-dense-anon", "page", scan_range, ANON, .arg = {
+		.return_mask = ALL_CATEGORIES, .vec_len = PAGES } },
+	{ "file-present-dense-shmem", "page", scan_range, SHMEM, .arg = {
+		.category_mask = PAGE_IS_FILE | PAGE_IS_PRESENT,
+		.return_mask = PAGE_IS_FILE | PAGE_IS_PRESENT,
 		.vec_len = PAGES } },
-	{ "criu-half-copied-file", "page", scan_range, HALF_COPIED, .scan = {
+	{ "criu-half-copied-file", "page", scan_range, HALF_COPIED, .arg = {
 		CRIU_QUERY, .vec_len = PAGES } },
-	{ "written-none", "page", scan_range, ANON, true, .scan = {
+	{ "written-none", "page", scan_range, ANON, true, .arg = {
 		WRITTEN, .vec_len = PAGES } },
-	{ "written-every-2nd", "page", scan_range, ANON, true, 2, .scan = {
+	{ "written-every-2nd", "page", scan_range, ANON, true, 2, .arg = {
 		WRITTEN, .vec_len = PAGES } },
-	{ "written-present-every-2nd", "page", scan_range, ANON, true, 2, .scan = {
-		.required = PAGE_IS_WRITTEN | PAGE_IS_PRESENT,
-		.returned = PAGE_IS_WRITTEN | PAGE_IS_FILE | IN_MEMORY,
+	{ "written-present-every-2nd", "page", scan_range, ANON, true, 2, .arg = {
+		.category_mask = PAGE_IS_WRITTEN | PAGE_IS_PRESENT,
+		.return_mask = PAGE_IS_WRITTEN | PAGE_IS_FILE | IN_MEMORY,
 		.vec_len = PAGES } },
-	{ "protect-none", "page", scan_range, ANON, true, .scan = {
+	{ "protect-none", "page", scan_range, ANON, true, .arg = {
 		WRITTEN, .flags = PAGEMAP_WP_ENGAGE, .vec_len = PAGES } },
-	{ "protect-every-16th", "page", scan_range, ANON, true, 16, .scan = {
+	{ "protect-every-16th", "page", scan_range, ANON, true, 16, .arg = {
 		WRITTEN, .flags = PAGEMAP_WP_ENGAGE, .vec_len = PAGES } },
-	{ "protect-all", "page", scan_range, ANON, true, 1, .scan = {
+	{ "protect-all", "page", scan_range, ANON, true, 1, .arg = {
 		WRITTEN, .flags = PAGEMAP_WP_ENGAGE, .vec_len = PAGES } },
-	{ "protect-all-without-vec", "page", scan_range, ANON, true, 1, .scan = {
+	{ "protect-all-without-vec", "page", scan_range, ANON, true, 1, .arg = {
 		WRITTEN, .flags = PAGEMAP_WP_ENGAGE } },
-	{ "sparse-1-tib", "page", scan_range, SPARSE, .scan = {
-		.anyof = IN_MEMORY, .returned = IN_MEMORY, .vec_len = PAGES } },
-	{ "one-page", "call", scan_page_again, ANON, .scan = {
-		.anyof = IN_MEMORY, .returned = IN_MEMORY, .vec_len = 1 } },
+	{ "sparse-1-tib", "page", scan_range, SPARSE, .arg = {
+		.category_anyof_mask = IN_MEMORY, .return_mask = IN_MEMORY, .vec_len = PAGES } },
+	{ "one-page", "call", scan_page_again, ANON, .arg = {
+		.category_anyof_mask = IN_MEMORY, .return_mask = IN_MEMORY, .vec_len = 1 } },
 	/* Beside them */
 	{ "pagemap-dense-anon", "page", read_pagemap, ANON },
 };
