@@ -40,23 +40,36 @@
 
 #define PAGEMAP_SCAN_FLAGS	(PAGEMAP_WP_ENGAGE | PAGEMAP_WP_REQUIRED)
 
-/*
- * Regions that are gathered before they are copied out, 12 KiB of them.  With a
- * region for every second page, the least favourable case, the mmap lock is
- * then dropped every 1024 pages.
- */
-#define PAGEMAP_SCAN_MAX_REGIONS	512
+/* Regions that are gathered before they are copied out, 4 KiB with the first */
+#define PAGEMAP_SCAN_MAX_REGIONS	169
 
 /*
- * Entries that are looked at under one hold of the mmap lock: 16 page tables,
- * some tens of microseconds even where each entry is to be protected.  What is
- * dearer than an entry counts as several.
+ * Entries that are looked at under one hold of the mmap lock while somebody
+ * waits for it: 16 page tables, some tens of microseconds even where each entry
+ * is to be protected.  What is dearer than an entry counts as several.
  */
 #define PAGEMAP_SCAN_BUDGET		8192
 #define PAGEMAP_SCAN_HUGE_COST		64
 
+/*
+ * How often as many follow where nobody waits: up to 512 MiB of small pages at
+ * a time, so that the TLBs are flushed twice for each GiB.
+ */
+#define PAGEMAP_SCAN_MORE		15
+
 /* Length of the pieces in which a failed call takes the protection off. */
 #define PAGEMAP_SCAN_UNDO_LEN		(16 * PMD_SIZE)
+
+/* Whether it is known which bits of a page table entry tell what. */
+#define PAGEMAP_SCAN_FAST \
+	(IS_ENABLED(CONFIG_X86) || IS_ENABLED(CONFIG_UML))
+
+/* The pragma came with gcc 8. */
+#if defined(CONFIG_CC_IS_CLANG) || CONFIG_GCC_VERSION >= 80000
+#define PAGEMAP_SCAN_UNROLL(n)	_Pragma(__stringify(GCC unroll n))
+#else
+#define PAGEMAP_SCAN_UNROLL(n)
+#endif
 
 /*
  * A callback returns this to end the walk without an error: pos tells where,
@@ -250,6 +263,12 @@ int pagemap_scan_get_request(struct pagemap_scan_request *request,
 	return 0;
 }
 
+/* How many matching pages there are so far. */
+static unsigned long pagemap_scan_pages(const struct pagemap_scan *scan)
+{
+	return scan->request->max_pages - scan->left;
+}
+
 /**
  * pagemap_scan_put_result - write back what the argument takes beside regions
  * @scan:	finished call
@@ -262,7 +281,8 @@ int pagemap_scan_put_result(const struct pagemap_scan *scan)
 
 	if (request->walk_end && put_user((u64)scan->pos, request->walk_end))
 		return -EFAULT;
-	if (request->pages && put_user((u64)scan->pages, request->pages))
+	if (request->pages &&
+	    put_user((u64)pagemap_scan_pages(scan), request->pages))
 		return -EFAULT;
 	return 0;
 }
@@ -289,22 +309,66 @@ static bool pagemap_scan_protects(const struct pagemap_scan *scan,
 	       pagemap_scan_matches(scan, categories);
 }
 
-static unsigned long pagemap_scan_pages_left(const struct pagemap_scan *scan)
+/* How many regions are gathered; the first element only stands for none. */
+static unsigned long pagemap_scan_nr_regions(const struct pagemap_scan *scan)
 {
-	return scan->request->max_pages - scan->pages;
+	return scan->last - scan->regions;
+}
+
+/* Set @scan->limit, as the vector has got fuller or the array emptier. */
+static void pagemap_scan_set_limit(struct pagemap_scan *scan)
+{
+	scan->limit = scan->regions +
+		      min_t(unsigned long, scan->max_regions,
+			    scan->request->vec_len - scan->copied);
 }
 
 /* Whether a page at @addr only makes the last region longer. */
 static bool pagemap_scan_extends(const struct pagemap_scan *scan,
 				 unsigned long addr, u64 categories)
 {
-	const struct page_region *last;
-
-	if (!scan->nr_regions)
-		return false;
-	last = &scan->regions[scan->nr_regions - 1];
-	return last->end == addr && last->categories ==
+	return scan->last->end == addr && scan->last->categories ==
 	       (categories & scan->request->return_mask);
+}
+
+/*
+ * Copy the regions out that are complete: all but the last one, or all when the
+ * walk is over.  With @nofault without sleeping, while the mmap lock is held.
+ */
+static int pagemap_scan_copy_regions(struct pagemap_scan *scan, bool nofault)
+{
+	unsigned long nr = pagemap_scan_nr_regions(scan);
+	struct page_region __user *vec = scan->request->vec + scan->copied;
+	size_t size;
+
+	if (nr && !scan->done)
+		nr--;
+	if (!nr)
+		return 0;
+
+	size = nr * sizeof(*scan->regions);
+	if (nofault ? copy_to_user_nofault(vec, scan->regions + 1, size) :
+		      copy_to_user(vec, scan->regions + 1, size))
+		return -EFAULT;
+	scan->copied += nr;
+	scan->last -= nr;
+	if (scan->last != scan->regions)
+		scan->regions[1] = scan->regions[1 + nr];
+	pagemap_scan_set_limit(scan);
+	return 0;
+}
+
+/*
+ * Make room where a walk has ended because no more regions can be gathered.
+ * Mostly the vector is in memory, and the mmap lock need not be dropped.  The
+ * TLBs may not be flushed yet: that is promised for the return of the call.
+ *
+ * Not for all architectures, as there are fault handlers that would sleep.
+ */
+static bool pagemap_scan_make_room(struct pagemap_scan *scan)
+{
+	return PAGEMAP_SCAN_FAST && !scan->done && scan->last == scan->limit &&
+	       !pagemap_scan_copy_regions(scan, true);
 }
 
 /*
@@ -316,56 +380,56 @@ static bool pagemap_scan_has_room(struct pagemap_scan *scan,
 {
 	unsigned long vec_len = scan->request->vec_len;
 
-	if (pagemap_scan_pages_left(scan)) {
-		if (!vec_len || pagemap_scan_extends(scan, addr, categories))
-			return true;
-		if (scan->copied + scan->nr_regions < vec_len &&
-		    scan->nr_regions < scan->max_regions)
-			return true;
-	}
+	if (scan->left && (!vec_len || scan->last != scan->limit ||
+			   pagemap_scan_extends(scan, addr, categories)))
+		return true;
 
-	scan->done = !pagemap_scan_pages_left(scan) ||
-		     scan->copied + scan->nr_regions == vec_len;
+	scan->done = !scan->left ||
+		     scan->copied + pagemap_scan_nr_regions(scan) == vec_len;
 	scan->pos = addr;
 	return false;
 }
 
+static void pagemap_scan_add_region(struct pagemap_scan *scan,
+				    unsigned long addr, unsigned long end,
+				    u64 categories)
+{
+	struct page_region *region = scan->last + 1;
+
+	region->start = addr;
+	region->end = end;
+	region->categories = categories;
+	scan->last = region;
+}
+
 /*
- * Take the pages from @addr to @end, which are all in @categories, into the
- * result if they match, and as far as they fit.  *@taken becomes the end of
- * those that are in the result.
+ * Take the pages from @addr to @end, which are all in @categories and match,
+ * into the result, as far as they fit.  *@taken becomes the end of those that
+ * are in the result.
  *
- * Return: 0, or PAGEMAP_SCAN_PAUSE where not all of the matching pages fit.
+ * Return: 0, or PAGEMAP_SCAN_PAUSE where not all of the pages fit.
  */
 static int pagemap_scan_take(struct pagemap_scan *scan, unsigned long addr,
 			     unsigned long end, u64 categories,
 			     unsigned long *taken)
 {
 	unsigned long pages = (end - addr) >> PAGE_SHIFT;
-	unsigned long left = pagemap_scan_pages_left(scan);
 
 	*taken = addr;
-	if (!pagemap_scan_matches(scan, categories))
-		return 0;
 	if (!pagemap_scan_has_room(scan, addr, categories))
 		return PAGEMAP_SCAN_PAUSE;
 
-	pages = min(pages, left);
+	pages = min(pages, scan->left);
 	*taken = addr + (pages << PAGE_SHIFT);
-	scan->pages += pages;
+	scan->left -= pages;
 
 	if (scan->request->vec_len) {
-		if (pagemap_scan_extends(scan, addr, categories)) {
-			scan->regions[scan->nr_regions - 1].end = *taken;
-		} else {
-			struct page_region *region;
-
-			region = &scan->regions[scan->nr_regions++];
-			region->start = addr;
-			region->end = *taken;
-			region->categories = categories &
-					     scan->request->return_mask;
-		}
+		if (pagemap_scan_extends(scan, addr, categories))
+			scan->last->end = *taken;
+		else
+			pagemap_scan_add_region(scan, addr, *taken,
+						categories &
+						scan->request->return_mask);
 	}
 
 	if (*taken == end)
@@ -373,29 +437,6 @@ static int pagemap_scan_take(struct pagemap_scan *scan, unsigned long addr,
 	scan->done = true;
 	scan->pos = *taken;
 	return PAGEMAP_SCAN_PAUSE;
-}
-
-/*
- * Copy the regions out that are complete: all but the last one, or all when the
- * walk is over.
- */
-static int pagemap_scan_copy_regions(struct pagemap_scan *scan)
-{
-	unsigned int nr = scan->nr_regions;
-
-	if (nr && !scan->done)
-		nr--;
-	if (!nr)
-		return 0;
-
-	if (copy_to_user(scan->request->vec + scan->copied, scan->regions,
-			 nr * sizeof(*scan->regions)))
-		return -EFAULT;
-	scan->copied += nr;
-	scan->nr_regions -= nr;
-	if (scan->nr_regions)
-		scan->regions[0] = scan->regions[nr];
-	return 0;
 }
 
 /*
@@ -407,8 +448,14 @@ static int pagemap_scan_charge(struct pagemap_scan *scan, unsigned long addr,
 			       int cost)
 {
 	if (scan->budget <= 0) {
-		scan->pos = addr;
-		return PAGEMAP_SCAN_PAUSE;
+		if (!scan->more || need_resched() ||
+		    fatal_signal_pending(current) ||
+		    mmap_lock_is_contended(scan->mm)) {
+			scan->pos = addr;
+			return PAGEMAP_SCAN_PAUSE;
+		}
+		scan->more--;
+		scan->budget += PAGEMAP_SCAN_BUDGET;
 	}
 	scan->budget -= cost;
 	return 0;
@@ -421,16 +468,28 @@ static u64 pagemap_scan_page_categories(struct page *page)
 	return page && !PageAnon(page) ? PAGE_IS_FILE : 0;
 }
 
+/* What the present entry @pte at @addr is in because of its page. */
+static u64 pagemap_scan_mapped_categories(const struct pagemap_scan *scan,
+					  unsigned long addr, pte_t pte)
+{
+	if (is_zero_pfn(pte_pfn(pte)))
+		return PAGE_IS_PFNZERO;
+	if (scan->file == PAGEMAP_SCAN_FILE_NONE)
+		return 0;
+	if (scan->file == PAGEMAP_SCAN_FILE_ALL || pte_devmap(pte))
+		return PAGE_IS_FILE;
+	return pagemap_scan_page_categories(vm_normal_page(scan->vma, addr,
+							   pte));
+}
+
 /*
  * Categories of the entry @pte, empty, of a page or not present, at @addr, as
  * far as they are wanted.
  */
 static u64 pagemap_scan_pte_categories(const struct pagemap_scan *scan,
-				       struct vm_area_struct *vma,
 				       unsigned long addr, pte_t pte)
 {
 	u64 categories = scan->vma_categories;
-	struct page *page = NULL;
 
 	if (pte_none(pte))
 		return scan->hole_categories;
@@ -441,14 +500,7 @@ static u64 pagemap_scan_pte_categories(const struct pagemap_scan *scan,
 			categories |= PAGE_IS_WRITTEN;
 		if (pte_soft_dirty(pte))
 			categories |= PAGE_IS_SOFT_DIRTY;
-		if (is_zero_pfn(pte_pfn(pte)))
-			categories |= PAGE_IS_PFNZERO;
-		else if (scan->file == PAGEMAP_SCAN_FILE_ALL ||
-			 (scan->file == PAGEMAP_SCAN_FILE_LOOK &&
-			  pte_devmap(pte)))
-			categories |= PAGE_IS_FILE;
-		else if (scan->file == PAGEMAP_SCAN_FILE_LOOK)
-			page = vm_normal_page(vma, addr, pte);
+		categories |= pagemap_scan_mapped_categories(scan, addr, pte);
 	} else {
 		swp_entry_t entry = pte_to_swp_entry(pte);
 
@@ -466,10 +518,356 @@ static u64 pagemap_scan_pte_categories(const struct pagemap_scan *scan,
 			categories |= PAGE_IS_WRITTEN;
 		if (scan->file != PAGEMAP_SCAN_FILE_NONE &&
 		    is_pfn_swap_entry(entry))
-			page = pfn_swap_entry_to_page(entry);
+			categories |= pagemap_scan_page_categories(
+						pfn_swap_entry_to_page(entry));
 	}
-	categories |= pagemap_scan_page_categories(page);
 	return categories & scan->wanted;
+}
+
+/* Kinds of entries */
+
+/*
+ * Address of the page that an entry is for.  @origin, for all entries of a
+ * table, is that of an entry at the address 0: so it takes a shift and an add.
+ */
+static unsigned long pagemap_scan_addr(unsigned long origin, const pte_t *ptep)
+{
+	return origin + (unsigned long)ptep * (PAGE_SIZE / sizeof(*ptep));
+}
+
+/*
+ * Neighbouring entries mostly agree in all that their categories depend on.  To
+ * see that takes one to four instructions for each of them, where finding its
+ * categories takes thirty, and matching these ten.
+ */
+#if PAGEMAP_SCAN_FAST
+/* The bits that stand there, which paravirtualization would translate. */
+static u64 pagemap_scan_bits(pte_t pte)
+{
+#ifdef CONFIG_X86
+	return native_pte_val(pte);
+#else
+	return pte_val(pte);
+#endif
+}
+
+/* Describe the entry @pte, to tell its kind. */
+static void pagemap_scan_set_kind(const struct pagemap_scan *scan,
+				  unsigned long addr, pte_t pte,
+				  struct pagemap_scan_kind *kind)
+{
+	u64 value = pagemap_scan_bits(pte), key;
+
+	kind->value = value;
+	kind->key = ~0ULL;
+	kind->look = PAGEMAP_SCAN_LOOK_NOT;
+	kind->all_ones = false;
+	if (!pte_present(pte)) {
+		/* The page may be another one when the lock was dropped */
+		if (scan->file == PAGEMAP_SCAN_FILE_LOOK && !pte_none(pte) &&
+		    is_pfn_swap_entry(pte_to_swp_entry(pte)))
+			kind->value = ~0ULL;
+		return;
+	}
+
+	key = value & _PAGE_PRESENT ? _PAGE_PRESENT :
+				      _PAGE_PRESENT | _PAGE_PROTNONE;
+	if (scan->wanted & PAGE_IS_WRITTEN)
+		key |= pagemap_scan_bits(pte_mkuffd_wp(pte)) ^
+		       pagemap_scan_bits(pte_clear_uffd_wp(pte));
+	if (scan->wanted & PAGE_IS_SOFT_DIRTY)
+		key |= pagemap_scan_bits(pte_mksoft_dirty(pte)) ^
+		       pagemap_scan_bits(pte_clear_soft_dirty(pte));
+	if (!(scan->wanted & (PAGE_IS_PFNZERO | PAGE_IS_FILE))) {
+		kind->key = key;
+		kind->all_ones = !(~value & key);
+		return;
+	}
+
+	/* The page counts, too */
+	if (pte_special(pte))
+		return;
+	key |= pagemap_scan_bits(pte_mkspecial(pte)) ^ value;
+	if (!IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) ||
+	    scan->vma->vm_flags & (VM_IO | VM_MIXEDMAP)) {
+		/* The zero page may stand there like any other */
+		kind->look = PAGEMAP_SCAN_LOOK_PAGE;
+	} else if (scan->file == PAGEMAP_SCAN_FILE_LOOK) {
+		/* In a private mapping, a page that can be written is a copy */
+		key |= pagemap_scan_bits(pte_mkwrite(pte)) ^
+		       pagemap_scan_bits(pte_wrprotect(pte));
+		if (!pte_write(pte))
+			kind->look = PAGEMAP_SCAN_LOOK_ANON;
+	}
+	if (kind->look == PAGEMAP_SCAN_LOOK_NOT) {
+		kind->key = key;
+		kind->all_ones = !(~value & key);
+		return;
+	}
+	kind->value = ~0ULL;	/* no entry is like that */
+	kind->look_value = value;
+	kind->look_key = key;
+	kind->mapped = pagemap_scan_mapped_categories(scan, addr, pte);
+	kind->anon = !kind->mapped;
+}
+
+static noinline bool
+pagemap_scan_maps_same(const struct pagemap_scan *scan,
+		       const struct pagemap_scan_kind *kind,
+		       unsigned long addr, pte_t pte)
+{
+	return kind->mapped == pagemap_scan_mapped_categories(scan, addr, pte);
+}
+
+/* Whether an entry is of a kind for which its page has to be looked at. */
+static __always_inline bool
+pagemap_scan_looks_like(const struct pagemap_scan *scan,
+			const struct pagemap_scan_kind *kind,
+			unsigned long origin, const pte_t *ptep)
+{
+	pte_t pte = *ptep;
+
+	if ((pagemap_scan_bits(pte) ^ kind->look_value) & kind->look_key)
+		return false;
+	/*
+	 * vm_normal_page() would say the same, but cost 20 instructions more:
+	 * the entry is not special, nor that of a driver.
+	 */
+	if (kind->look == PAGEMAP_SCAN_LOOK_ANON)
+		return !!PageAnon(pte_page(pte)) == kind->anon;
+	return pagemap_scan_maps_same(scan, kind,
+				      pagemap_scan_addr(origin, ptep), pte);
+}
+
+static __always_inline bool
+pagemap_scan_is_kind(const struct pagemap_scan_kind *kind, pte_t pte)
+{
+	return !((pagemap_scan_bits(pte) ^ kind->value) & kind->key);
+}
+
+#define PAGEMAP_SCAN_BLOCK	16
+
+/*
+ * How many entries of a block, from its first one on, are of @kind.  Takes four
+ * instructions for an entry, or two where all the bits that count are 1, as
+ * they are for a page that is still protected.
+ */
+static __always_inline int
+pagemap_scan_count_in_block(const struct pagemap_scan_kind *kind,
+			    const pte_t *ptep, bool all_ones)
+{
+	int i, j;
+
+	PAGEMAP_SCAN_UNROLL(4)
+	for (i = 0; i < PAGEMAP_SCAN_BLOCK; i += 4) {
+		if (all_ones) {
+			u64 bits = pagemap_scan_bits(ptep[i]) &
+				   pagemap_scan_bits(ptep[i + 1]) &
+				   pagemap_scan_bits(ptep[i + 2]) &
+				   pagemap_scan_bits(ptep[i + 3]);
+
+			if (!(~bits & kind->key))
+				continue;
+			/* To load an entry again is cheaper than to keep it */
+			barrier();
+		}
+		PAGEMAP_SCAN_UNROLL(4)
+		for (j = 0; j < 4; j++) {
+			if (!pagemap_scan_is_kind(kind, ptep[i + j]))
+				return i + j;
+		}
+	}
+	return PAGEMAP_SCAN_BLOCK;
+}
+
+/*
+ * Whether a block of entries is of one kind.  Takes two instructions for an
+ * entry, or one where all the bits that count are 1, or all are 0.  The page
+ * table lock keeps them as they are, but for bits that the hardware sets, which
+ * do not count.
+ */
+static __always_inline bool
+pagemap_scan_block_is_kind(u64 ones, u64 zeros, const pte_t *ptep)
+{
+	u64 bits;
+	int i;
+
+	if (ones) {
+		bits = pagemap_scan_bits(ptep[0]);
+		PAGEMAP_SCAN_UNROLL(16)
+		for (i = 1; i < PAGEMAP_SCAN_BLOCK; i++)
+			bits &= pagemap_scan_bits(ptep[i]);
+		if (~bits & ones)
+			return false;
+	}
+	if (zeros) {
+		barrier();	/* as above */
+		bits = pagemap_scan_bits(ptep[0]);
+		PAGEMAP_SCAN_UNROLL(16)
+		for (i = 1; i < PAGEMAP_SCAN_BLOCK; i++)
+			bits |= pagemap_scan_bits(ptep[i]);
+		if (bits & zeros)
+			return false;
+	}
+	return true;
+}
+
+/* The first entry from @ptep to @end that is not of @kind, of a long run. */
+static noinline pte_t *
+pagemap_scan_end_of_long_run(const struct pagemap_scan *scan,
+			     const struct pagemap_scan_kind *kind,
+			     unsigned long origin, pte_t *ptep, pte_t *end)
+{
+	u64 ones = kind->value & kind->key;
+	u64 zeros = ~kind->value & kind->key;
+
+	if (kind->look != PAGEMAP_SCAN_LOOK_NOT) {
+		while (ptep < end &&
+		       pagemap_scan_looks_like(scan, kind, origin, ptep))
+			ptep++;
+		return ptep;
+	}
+	while (end - ptep >= PAGEMAP_SCAN_BLOCK &&
+	       pagemap_scan_block_is_kind(ones, zeros, ptep))
+		ptep += PAGEMAP_SCAN_BLOCK;
+	while (ptep < end && pagemap_scan_is_kind(kind, *ptep))
+		ptep++;
+	return ptep;
+}
+
+/* The first entry from @ptep to @end that is not of @kind. */
+static __always_inline pte_t *
+pagemap_scan_end_of_kind(const struct pagemap_scan *scan,
+			 const struct pagemap_scan_kind *kind,
+			 unsigned long origin, pte_t *ptep, pte_t *end)
+{
+	int nr;
+
+	if (ptep <= end - PAGEMAP_SCAN_BLOCK) {
+		if (kind->all_ones)
+			nr = pagemap_scan_count_in_block(kind, ptep, true);
+		else if (kind->look == PAGEMAP_SCAN_LOOK_NOT)
+			nr = pagemap_scan_count_in_block(kind, ptep, false);
+		else
+			nr = PAGEMAP_SCAN_BLOCK;
+		if (nr != PAGEMAP_SCAN_BLOCK)
+			return ptep + nr;
+	}
+	/* Looks at them once more, but that is little for a long run */
+	return pagemap_scan_end_of_long_run(scan, kind, origin, ptep, end);
+}
+#else /* !PAGEMAP_SCAN_FAST: which bits tell a present entry? */
+static void pagemap_scan_set_kind(const struct pagemap_scan *scan,
+				  unsigned long addr, pte_t pte,
+				  struct pagemap_scan_kind *kind)
+{
+	kind->look = PAGEMAP_SCAN_LOOK_NOT;
+}
+
+static bool pagemap_scan_looks_like(const struct pagemap_scan *scan,
+				    const struct pagemap_scan_kind *kind,
+				    unsigned long origin, const pte_t *ptep)
+{
+	return false;
+}
+
+static bool pagemap_scan_is_kind(const struct pagemap_scan_kind *kind,
+				 pte_t pte)
+{
+	return false;
+}
+
+static pte_t *pagemap_scan_end_of_kind(const struct pagemap_scan *scan,
+				       const struct pagemap_scan_kind *kind,
+				       unsigned long origin, pte_t *ptep,
+				       pte_t *end)
+{
+	return ptep;
+}
+#endif /* !PAGEMAP_SCAN_FAST */
+
+/* The same where a call does not count: about ten instructions. */
+static noinline pte_t *
+pagemap_scan_end_of_run(const struct pagemap_scan *scan,
+			const struct pagemap_scan_kind *kind,
+			unsigned long origin, pte_t *ptep, pte_t *end)
+{
+	return pagemap_scan_end_of_kind(scan, kind, origin, ptep, end);
+}
+
+static void pagemap_scan_judge_kind(const struct pagemap_scan *scan,
+				    struct pagemap_scan_kind *kind,
+				    u64 categories)
+{
+	kind->categories = categories & scan->request->return_mask;
+	kind->matches = pagemap_scan_matches(scan, categories);
+	kind->protects = pagemap_scan_protects(scan, categories);
+}
+
+static __always_inline bool
+pagemap_scan_fits_kind(const struct pagemap_scan *scan,
+		       const struct pagemap_scan_kind *kind,
+		       unsigned long origin, const pte_t *ptep)
+{
+	return pagemap_scan_is_kind(kind, *ptep) ||
+	       (kind->look != PAGEMAP_SCAN_LOOK_NOT &&
+		pagemap_scan_looks_like(scan, kind, origin, ptep));
+}
+
+/* Have a kind at hand. */
+static const struct pagemap_scan_kind *
+pagemap_scan_use_kind(struct pagemap_scan *scan,
+		      const struct pagemap_scan_kind *kind)
+{
+	if (kind->matches)
+		scan->take = kind;
+	else
+		scan->skip = kind;
+	return kind;
+}
+
+/* Find the kind of an entry, and have it at hand. */
+static noinline const struct pagemap_scan_kind *
+pagemap_scan_find_kind(struct pagemap_scan *scan, unsigned long origin,
+		       const pte_t *ptep)
+{
+	unsigned long addr = pagemap_scan_addr(origin, ptep);
+	struct pagemap_scan_kind *kind;
+	pte_t pte = *ptep;
+
+	for (kind = scan->kinds; kind < scan->kinds + scan->nr_kinds; kind++) {
+		if (pagemap_scan_fits_kind(scan, kind, origin, ptep))
+			return pagemap_scan_use_kind(scan, kind);
+	}
+
+	if (scan->nr_kinds < PAGEMAP_SCAN_KINDS) {
+		kind = &scan->kinds[scan->nr_kinds++];
+	} else {
+		do {
+			kind = &scan->kinds[scan->next_kind];
+			scan->next_kind = (scan->next_kind + 1) %
+					  PAGEMAP_SCAN_KINDS;
+		} while (kind == scan->skip || kind == scan->take);
+	}
+	pagemap_scan_judge_kind(scan, kind,
+				pagemap_scan_pte_categories(scan, addr, pte));
+	pagemap_scan_set_kind(scan, addr, pte, kind);
+	return pagemap_scan_use_kind(scan, kind);
+}
+
+/* A kind that no entry is of. */
+static const struct pagemap_scan_kind pagemap_scan_no_kind = {
+	.value = ~0ULL,
+	.key = ~0ULL,
+};
+
+/* Begin with a VMA: an entry stands for something else than in another one. */
+static void pagemap_scan_forget_kinds(struct pagemap_scan *scan)
+{
+	scan->skip = &pagemap_scan_no_kind;
+	scan->take = &pagemap_scan_no_kind;
+	scan->nr_kinds = 0;
+	scan->next_kind = 0;
 }
 
 /* Protection */
@@ -477,8 +875,11 @@ static u64 pagemap_scan_pte_categories(const struct pagemap_scan *scan,
 static void pagemap_scan_flush(struct pagemap_scan *scan,
 			       struct vm_area_struct *vma)
 {
-	if (scan->flush_start < scan->flush_end)
+	if (scan->flush_start < scan->flush_end) {
 		flush_tlb_range(vma, scan->flush_start, scan->flush_end);
+		scan->protected_end = max(scan->protected_end,
+					  scan->flush_end);
+	}
 	scan->flush_start = ULONG_MAX;
 	scan->flush_end = 0;
 }
@@ -519,24 +920,14 @@ static pte_t pagemap_scan_protect_swp_pte(pte_t pte)
 	return pte_swp_mkuffd_wp(pte);
 }
 
-/*
- * Protect the entry at @ptep whatever it is, but for a poisoned or a protected
- * one.  Called with the page table lock held, of a VMA with async
- * write-protection.
- */
-static void pagemap_scan_protect_pte(struct pagemap_scan *scan,
-				     struct vm_area_struct *vma,
-				     unsigned long addr, pte_t *ptep)
+/* Protect an entry without a page, but for a poisoned or a protected one. */
+static noinline void
+pagemap_scan_protect_absent_pte(struct vm_area_struct *vma, unsigned long addr,
+				pte_t *ptep)
 {
 	pte_t pte = *ptep;
 
-	if (pte_present(pte)) {
-		/* Atomic against the hardware, which sets dirty and accessed */
-		pte_t old = ptep_modify_prot_start(vma, addr, ptep);
-
-		pte = pte_wrprotect(pte_mkuffd_wp(old));
-		ptep_modify_prot_commit(vma, addr, ptep, old, pte);
-	} else if (pte_none(pte)) {
+	if (pte_none(pte)) {
 		set_pte_at(vma->vm_mm, addr, ptep,
 			   make_pte_marker(PTE_MARKER_UFFD_WP));
 	} else {
@@ -548,23 +939,60 @@ static void pagemap_scan_protect_pte(struct pagemap_scan *scan,
 		set_pte_at(vma->vm_mm, addr, ptep,
 			   pagemap_scan_protect_swp_pte(pte));
 	}
+}
+
+static void pagemap_scan_protect_present_pte(struct vm_area_struct *vma,
+					     unsigned long addr, pte_t *ptep)
+{
+	/* Atomic against the hardware, which sets dirty and accessed */
+	pte_t old = ptep_modify_prot_start(vma, addr, ptep);
+
+	ptep_modify_prot_commit(vma, addr, ptep, old,
+				pte_wrprotect(pte_mkuffd_wp(old)));
+}
+
+/*
+ * Protect the entries of the pages from @addr to @end, whatever they are.
+ * Called with the page table lock held, of a VMA with async write-protection,
+ * and for pages behind those that the call protected before.
+ */
+static noinline void pagemap_scan_protect_ptes(struct pagemap_scan *scan,
+					       unsigned long addr,
+					       unsigned long end, pte_t *ptep)
+{
+	struct vm_area_struct *vma = scan->vma;
 
 	/*
 	 * Also for an entry that is not present: reclaim and others may have
 	 * replaced a writable one, and not have flushed the TLBs yet.
 	 */
 	scan->flush_start = min(scan->flush_start, addr);
-	scan->flush_end = max(scan->flush_end, addr + PAGE_SIZE);
-	scan->protected_end = max(scan->protected_end, addr + PAGE_SIZE);
+	scan->flush_end = end;
+
+	for (; addr < end; addr += PAGE_SIZE, ptep++) {
+		if (pte_present(*ptep))
+			pagemap_scan_protect_present_pte(vma, addr, ptep);
+		else
+			pagemap_scan_protect_absent_pte(vma, addr, ptep);
+	}
 }
 
-static void pagemap_scan_protect_ptes(struct pagemap_scan *scan,
-				      struct vm_area_struct *vma,
-				      unsigned long addr, unsigned long end,
-				      pte_t *ptep)
+/* The same for entries that are alike, most of all for a few present ones. */
+static __always_inline void
+pagemap_scan_protect_run(struct pagemap_scan *scan, unsigned long addr,
+			 unsigned long end, pte_t *ptep)
 {
-	for (; addr < end; addr += PAGE_SIZE, ptep++)
-		pagemap_scan_protect_pte(scan, vma, addr, ptep);
+	if (unlikely(!pte_present(*ptep))) {
+		pagemap_scan_protect_ptes(scan, addr, end, ptep);
+		return;
+	}
+	if (scan->flush_start > addr)
+		scan->flush_start = addr;
+	scan->flush_end = end;
+	do {
+		pagemap_scan_protect_present_pte(scan->vma, addr, ptep++);
+		addr += PAGE_SIZE;
+	} while (addr != end);
 }
 
 /*
@@ -595,27 +1023,29 @@ static void pagemap_scan_notify_end(struct pagemap_scan *scan,
  * Find the entries that are going to be protected, so that only these need be
  * announced to secondary MMUs.  False where there are none.
  */
-static bool pagemap_scan_look(struct pagemap_scan *scan,
-			      struct vm_area_struct *vma, pmd_t *pmd,
+static bool pagemap_scan_look(struct pagemap_scan *scan, pmd_t *pmd,
 			      unsigned long addr, unsigned long end,
 			      unsigned long *first, unsigned long *last)
 {
+	const struct pagemap_scan_kind *kind;
+	pte_t *start_pte, *end_pte, *ptep, *run;
+	unsigned long origin;
 	bool found = false;
-	pte_t *start_pte, *ptep;
 	spinlock_t *ptl;
 
-	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
-	ptep = start_pte;
-	for (; addr < end; addr += PAGE_SIZE, ptep++) {
-		u64 categories;
-
-		categories = pagemap_scan_pte_categories(scan, vma, addr,
-							 *ptep);
-		if (!pagemap_scan_protects(scan, categories))
+	start_pte = pte_offset_map_lock(scan->vma->vm_mm, pmd, addr, &ptl);
+	end_pte = start_pte + ((end - addr) >> PAGE_SHIFT);
+	origin = addr - pagemap_scan_addr(0, start_pte);
+	for (ptep = start_pte; ptep < end_pte; ) {
+		kind = pagemap_scan_find_kind(scan, origin, ptep);
+		run = ptep;
+		ptep = pagemap_scan_end_of_run(scan, kind, origin, ptep + 1,
+					       end_pte);
+		if (!kind->protects)
 			continue;
 		if (!found)
-			*first = addr;
-		*last = addr + PAGE_SIZE;
+			*first = pagemap_scan_addr(origin, run);
+		*last = pagemap_scan_addr(origin, ptep);
 		found = true;
 	}
 	pte_unmap_unlock(start_pte, ptl);
@@ -623,68 +1053,167 @@ static bool pagemap_scan_look(struct pagemap_scan *scan,
 }
 
 /*
+ * Take the pages from @addr to @end, whose entries are of @kind, into the
+ * result, and protect them where that is asked for and between @first and
+ * @last.  *@taken becomes where that ended; where that is before @end, the scan
+ * of the table ends, too.
+ *
+ * Return: 0, or PAGEMAP_SCAN_PAUSE.
+ */
+static noinline int
+pagemap_scan_take_run(struct pagemap_scan *scan,
+		      const struct pagemap_scan_kind *kind, pte_t *ptep,
+		      unsigned long addr, unsigned long end,
+		      unsigned long first, unsigned long last,
+		      unsigned long *taken)
+{
+	int ret;
+
+	*taken = addr;
+	if (kind->protects) {
+		/* What lies outside was not announced */
+		if (addr < first || addr >= last)
+			return 0;
+		end = min(end, last);
+	}
+	ret = pagemap_scan_take(scan, addr, end, kind->categories, taken);
+	if (kind->protects && *taken > addr)
+		pagemap_scan_protect_ptes(scan, addr, *taken, ptep);
+	return ret;
+}
+
+/*
+ * The same where all the pages fit, but for the vector, and have been
+ * announced.  False where that takes pagemap_scan_take_run().
+ */
+static __always_inline bool
+pagemap_scan_take_run_quickly(struct pagemap_scan *scan,
+			      const struct pagemap_scan_kind *kind, pte_t *ptep,
+			      unsigned long addr, unsigned long end,
+			      const struct page_region *limit)
+{
+	if (unlikely(scan->last >= limit || scan->last->end == addr))
+		return false;
+	pagemap_scan_add_region(scan, addr, end, kind->categories);
+	if (kind->protects)
+		pagemap_scan_protect_run(scan, addr, end, ptep);
+	return true;
+}
+
+/*
  * Scan the entries of a page table from *@addr to @end, and protect where that
  * is asked for and between @first and @last.  *@addr becomes where it ended,
  * which is before @end only with PAGEMAP_SCAN_PAUSE, or at a page that is to be
  * protected but was not announced.
+ *
+ * Often pages that match alternate with others: the entry behind a run of the
+ * ones is first compared with what the last of the others was like.  That, and
+ * no call in between, makes a page cost 24 instructions where every other one
+ * is reported, in place of 150.
  */
-static int pagemap_scan_ptes(struct pagemap_scan *scan,
-			     struct vm_area_struct *vma, pmd_t *pmd,
+static int pagemap_scan_ptes(struct pagemap_scan *scan, pmd_t *pmd,
 			     unsigned long *addr, unsigned long end,
 			     unsigned long first, unsigned long last)
 {
-	unsigned long start = *addr, next, taken;
-	pte_t *start_pte, *ptep;
+	const struct pagemap_scan_kind *kind, *skip = scan->skip;
+	const struct pagemap_scan_kind *take = scan->take;
+	unsigned long origin, from = *addr, to, taken, bytes = 0;
+	const struct page_region *limit = scan->limit;
+	pte_t *start_pte, *end_pte, *ptep, *run;
 	spinlock_t *ptl;
 	int ret = 0;
 
-	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
-	ptep = start_pte;
+	/* Then nothing is taken quickly */
+	if (scan->left < (end - from) >> PAGE_SHIFT || scan->notify)
+		limit = scan->regions;
+
+	start_pte = pte_offset_map_lock(scan->vma->vm_mm, pmd, from, &ptl);
+	end_pte = start_pte + ((end - from) >> PAGE_SHIFT);
+	origin = from - pagemap_scan_addr(0, start_pte);
 	arch_enter_lazy_mmu_mode();
-	for (; start < end; start = next) {
-		pte_t *run = ptep;
-		bool protects;
-		u64 categories;
-
-		categories = pagemap_scan_pte_categories(scan, vma, start,
-							 *ptep);
-		for (next = start + PAGE_SIZE, ptep++; next < end;
-		     next += PAGE_SIZE, ptep++) {
-			if (pagemap_scan_pte_categories(scan, vma, next,
-							*ptep) != categories)
+	ptep = start_pte;
+	*addr = end;
+	for (;;) {
+		if (!pagemap_scan_fits_kind(scan, take, origin, ptep)) {
+			if (!pagemap_scan_fits_kind(scan, skip, origin, ptep)) {
+				kind = pagemap_scan_find_kind(scan, origin,
+							      ptep);
+				skip = scan->skip;
+				take = scan->take;
+				if (kind->matches)
+					goto taking;
+			}
+skipping:		/* an entry of the kind 'skip' */
+			if (++ptep == end_pte)
 				break;
+			if (!pagemap_scan_fits_kind(scan, take, origin, ptep)) {
+				ptep = pagemap_scan_end_of_kind(scan, skip,
+								origin, ptep,
+								end_pte);
+				if (ptep == end_pte)
+					break;
+				continue;
+			}
 		}
 
-		protects = pagemap_scan_protects(scan, categories);
-		if (protects) {
-			if (start < first || start >= last)
-				break;
-			/* What lies behind was not announced */
-			next = min(next, last);
-			ptep = run + ((next - start) >> PAGE_SHIFT);
+taking:			/* an entry of the kind 'take' */
+		run = ptep++;
+		from = pagemap_scan_addr(origin, run);
+		if (ptep != end_pte &&
+		    pagemap_scan_fits_kind(scan, skip, origin, ptep)) {
+			to = pagemap_scan_addr(origin, ptep);
+			if (pagemap_scan_take_run_quickly(scan, take, run, from,
+							  to, limit)) {
+				bytes += to - from;
+				goto skipping;
+			}
+		} else {
+			if (ptep != end_pte)
+				ptep = pagemap_scan_end_of_run(scan, take,
+							       origin, ptep,
+							       end_pte);
+			to = pagemap_scan_addr(origin, ptep);
+			if (pagemap_scan_take_run_quickly(scan, take, run, from,
+							  to, limit)) {
+				bytes += to - from;
+				if (ptep == end_pte)
+					break;
+				continue;
+			}
 		}
 
-		ret = pagemap_scan_take(scan, start, next, categories, &taken);
-		if (protects)
-			pagemap_scan_protect_ptes(scan, vma, start, taken, run);
-		if (ret)
+		scan->left -= bytes >> PAGE_SHIFT;
+		bytes = 0;
+		ret = pagemap_scan_take_run(scan, take, run, from, to, first,
+					    last, &taken);
+		if (ret || taken != to) {
+			*addr = taken;
+			break;
+		}
+		if (limit != scan->regions)
+			limit = scan->limit;
+		if (ptep == end_pte)
 			break;
 	}
 	arch_leave_lazy_mmu_mode();
 	pte_unmap_unlock(start_pte, ptl);
 
-	*addr = start;
+	scan->left -= bytes >> PAGE_SHIFT;
 	return ret;
 }
 
-static int pagemap_scan_pte_table(struct pagemap_scan *scan,
-				  struct vm_area_struct *vma, pmd_t *pmd,
+static int pagemap_scan_pte_table(struct pagemap_scan *scan, pmd_t *pmd,
 				  unsigned long addr, unsigned long end)
 {
 	int ret;
 
-	if (!scan->notify)
-		return pagemap_scan_ptes(scan, vma, pmd, &addr, end, addr, end);
+	if (!scan->notify) {
+		do {
+			ret = pagemap_scan_ptes(scan, pmd, &addr, end, addr,
+						end);
+		} while (ret && pagemap_scan_make_room(scan));
+		return ret;
+	}
 
 	/*
 	 * What is to be announced must be known before, and may have changed
@@ -695,14 +1224,14 @@ static int pagemap_scan_pte_table(struct pagemap_scan *scan,
 		unsigned long first = 0, last = 0;
 		bool found;
 
-		found = pagemap_scan_look(scan, vma, pmd, addr, end, &first,
+		found = pagemap_scan_look(scan, pmd, addr, end, &first,
 					  &last);
 		if (found)
-			pagemap_scan_notify_start(&range, vma, first, last);
-		ret = pagemap_scan_ptes(scan, vma, pmd, &addr, end, first,
-					last);
+			pagemap_scan_notify_start(&range, scan->vma, first,
+						  last);
+		ret = pagemap_scan_ptes(scan, pmd, &addr, end, first, last);
 		if (found)
-			pagemap_scan_notify_end(scan, &range, vma);
+			pagemap_scan_notify_end(scan, &range, scan->vma);
 	} while (!ret && addr < end);
 	return ret;
 }
@@ -761,7 +1290,7 @@ static void pagemap_scan_protect_pmd(struct pagemap_scan *scan,
 		}
 		set_pmd_at(vma->vm_mm, addr, pmdp, pmd_swp_mkuffd_wp(pmd));
 	}
-	scan->protected_end = max(scan->protected_end, addr + HPAGE_PMD_SIZE);
+	scan->protected_end = addr + HPAGE_PMD_SIZE;
 }
 
 /*
@@ -795,7 +1324,7 @@ static int pagemap_scan_protect_split(struct pagemap_scan *scan,
 		pagemap_scan_notify_start(&range, vma, addr, end);
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
 	arch_enter_lazy_mmu_mode();
-	pagemap_scan_protect_ptes(scan, vma, addr, end, ptep);
+	pagemap_scan_protect_ptes(scan, addr, end, ptep);
 	arch_leave_lazy_mmu_mode();
 	pte_unmap_unlock(ptep, ptl);
 	if (scan->notify)
@@ -831,7 +1360,7 @@ retry:
 	categories = pagemap_scan_pmd_categories(scan, *pmd);
 	protects = pagemap_scan_protects(scan, categories);
 	whole = end - addr == HPAGE_PMD_SIZE && vma_is_anonymous(vma) &&
-		pagemap_scan_pages_left(scan) >= HPAGE_PMD_NR;
+		scan->left >= HPAGE_PMD_NR;
 
 	if (protects && whole && scan->notify && !announced) {
 		spin_unlock(ptl);
@@ -840,7 +1369,10 @@ retry:
 		goto retry;
 	}
 
-	ret = pagemap_scan_take(scan, addr, end, categories, &taken);
+	taken = addr;
+	ret = 0;
+	if (pagemap_scan_matches(scan, categories))
+		ret = pagemap_scan_take(scan, addr, end, categories, &taken);
 	if (protects && whole && taken == end)
 		pagemap_scan_protect_pmd(scan, vma, addr, pmd);
 	spin_unlock(ptl);
@@ -866,18 +1398,22 @@ static int pagemap_scan_huge_pmd(struct pagemap_scan *scan,
 }
 #endif /* !CONFIG_TRANSPARENT_HUGEPAGE */
 
-static int pagemap_scan_pmd_entry(pmd_t *pmd, unsigned long addr,
-				  unsigned long end, struct mm_walk *walk)
+/*
+ * Scan what is not, or not for certain, a page table.  *@table is set where it
+ * is one after all.
+ */
+static int pagemap_scan_odd_pmd(struct pagemap_scan *scan, pmd_t *pmd,
+				unsigned long addr, unsigned long end,
+				struct mm_walk *walk, bool *table)
 {
-	struct pagemap_scan *scan = walk->private;
-	bool again = true;
+	bool again = false;
 	int ret;
 
+	*table = false;
 	if (is_swap_pmd(*pmd) || pmd_trans_huge(*pmd) || pmd_devmap(*pmd)) {
 		ret = pagemap_scan_charge(scan, addr, PAGEMAP_SCAN_HUGE_COST);
 		if (ret)
 			return ret;
-		again = false;
 		ret = pagemap_scan_huge_pmd(scan, walk->vma, pmd, addr, end,
 					    &again);
 		if (!again)
@@ -888,15 +1424,34 @@ static int pagemap_scan_pmd_entry(pmd_t *pmd, unsigned long addr,
 	 * A huge page came or went: not to be taken for a page table, and not
 	 * to be passed over either.
 	 */
-	if (pmd_trans_unstable(pmd)) {
+	*table = !pmd_trans_unstable(pmd);
+	if (!*table)
 		walk->action = ACTION_AGAIN;
-		return 0;
+	return 0;
+}
+
+static int pagemap_scan_pmd_entry(pmd_t *pmd, unsigned long addr,
+				  unsigned long end, struct mm_walk *walk)
+{
+	struct pagemap_scan *scan = walk->private;
+	pmd_t pmdval = pmd_read_atomic(pmd);
+	bool table;
+	int ret;
+
+	/* As pmd_none_or_trans_huge_or_clear_bad() does: all tests of one value */
+	barrier();
+	/* A page table stays one while the mmap lock is held */
+	if (unlikely(!pmd_present(pmdval) || pmd_trans_huge(pmdval) ||
+		     pmd_devmap(pmdval) || pmd_bad(pmdval))) {
+		ret = pagemap_scan_odd_pmd(scan, pmd, addr, end, walk, &table);
+		if (!table)
+			return ret;
 	}
 
 	ret = pagemap_scan_charge(scan, addr, (end - addr) >> PAGE_SHIFT);
 	if (ret)
 		return ret;
-	return pagemap_scan_pte_table(scan, walk->vma, pmd, addr, end);
+	return pagemap_scan_pte_table(scan, pmd, addr, end);
 }
 
 static pmd_t *pagemap_scan_alloc_pmd(struct mm_struct *mm, unsigned long addr)
@@ -1000,7 +1555,7 @@ static void pagemap_scan_protect_hugetlb(struct pagemap_scan *scan,
 				pagemap_scan_protect_swp_pte(pte));
 	}
 	flush_hugetlb_tlb_range(vma, addr, end);
-	scan->protected_end = max(scan->protected_end, end);
+	scan->protected_end = end;
 }
 
 /*
@@ -1025,8 +1580,8 @@ static int pagemap_scan_hugetlb_fits(struct pagemap_scan *scan,
 	if (pagemap_scan_protects(scan, categories) &&
 	    end - addr != huge_page_size(hstate_vma(vma)))
 		return -EINVAL;
-	if (pagemap_scan_pages_left(scan) < (end - addr) >> PAGE_SHIFT) {
-		if (!scan->pages)
+	if (scan->left < (end - addr) >> PAGE_SHIFT) {
+		if (!pagemap_scan_pages(scan))
 			return -EINVAL;
 		scan->done = true;
 		scan->pos = addr;
@@ -1084,7 +1639,8 @@ retry:
 		announced = true;
 		goto retry;
 	}
-	ret = pagemap_scan_take(scan, addr, end, categories, &taken);
+	if (pagemap_scan_matches(scan, categories))
+		ret = pagemap_scan_take(scan, addr, end, categories, &taken);
 	if (protects)
 		pagemap_scan_protect_hugetlb(scan, vma, addr, end, ptep);
 unlock:
@@ -1150,12 +1706,76 @@ static int pagemap_scan_pte_hole(unsigned long addr, unsigned long end,
 	if (ret)
 		return ret;
 
+	if (!pagemap_scan_matches(scan, scan->hole_categories))
+		return 0;
 	if (!pagemap_scan_protects(scan, scan->hole_categories))
 		return pagemap_scan_take(scan, addr, end,
 					 scan->hole_categories, &taken);
 	if (is_vm_hugetlb_page(walk->vma))
 		return pagemap_scan_fill_hugetlb_hole(addr, end, walk);
 	return pagemap_scan_fill_hole(addr, end, walk);
+}
+
+/* The first entry from @pmd to @end that is not empty. */
+static pmd_t *pagemap_scan_end_of_hole(pmd_t *pmd, pmd_t *end)
+{
+	int i;
+
+	for (; end - pmd >= 8; pmd += 8) {
+		PAGEMAP_SCAN_UNROLL(8)
+		for (i = 0; i < 8; i++) {
+			if (!pmd_none(pmd[i]))
+				return pmd + i;
+		}
+	}
+	while (pmd < end && pmd_none(*pmd))
+		pmd++;
+	return pmd;
+}
+
+/*
+ * Scan a table of PMDs as walk_page_range() would, but pass over a run of empty
+ * ones at once: that saves 80 instructions for each 2 MiB of a hole.
+ */
+static int pagemap_scan_pud_entry(pud_t *pud, unsigned long addr,
+				  unsigned long end, struct mm_walk *walk)
+{
+	struct pagemap_scan *scan = walk->private;
+	pud_t pudval = READ_ONCE(*pud);
+	pmd_t *pmd, *end_pmd, *hole;
+	unsigned long next;
+	int ret;
+
+	/* The walk splits a huge one; a table stays one */
+	if (pud_leaf(pudval) || !pud_present(pudval))
+		return 0;
+
+	pmd = pmd_offset(pud, addr);
+	end_pmd = pmd + (((end - 1) >> PMD_SHIFT) - (addr >> PMD_SHIFT) + 1);
+	for (; addr < end; addr = next) {
+		hole = pmd;
+		pmd = pagemap_scan_end_of_hole(pmd, end_pmd);
+		if (pmd != hole) {
+			next = end;
+			if (pmd != end_pmd)
+				next = (addr & PMD_MASK) +
+				       (pmd - hole) * PMD_SIZE;
+			scan->budget -= pmd - hole - 1;
+			ret = pagemap_scan_pte_hole(addr, next, 3, walk);
+		} else {
+			next = pmd_addr_end(addr, end);
+			walk->action = ACTION_SUBTREE;
+			ret = pagemap_scan_pmd_entry(pmd, addr, next, walk);
+			if (walk->action == ACTION_AGAIN)
+				next = addr;
+			else
+				pmd++;
+		}
+		if (ret)
+			return ret;
+	}
+	walk->action = ACTION_CONTINUE;
+	return 0;
 }
 
 static int pagemap_scan_test_walk(unsigned long start, unsigned long end,
@@ -1190,6 +1810,7 @@ static int pagemap_scan_pre_vma(unsigned long start, unsigned long end,
 		categories |= PAGE_IS_WPALLOWED;
 	if (IS_ENABLED(CONFIG_MEM_SOFT_DIRTY) && vma->vm_flags & VM_SOFTDIRTY)
 		categories |= PAGE_IS_SOFT_DIRTY;
+	scan->vma = vma;
 	scan->vma_categories = categories;
 	if (userfaultfd_wp(vma))
 		categories |= PAGE_IS_WRITTEN;
@@ -1207,6 +1828,7 @@ static int pagemap_scan_pre_vma(unsigned long start, unsigned long end,
 	else
 		scan->file = PAGEMAP_SCAN_FILE_LOOK;
 
+	pagemap_scan_forget_kinds(scan);
 	scan->flush_start = ULONG_MAX;
 	scan->flush_end = 0;
 	if (scan->request->flags & PAGEMAP_WP_ENGAGE) {
@@ -1218,6 +1840,9 @@ static int pagemap_scan_pre_vma(unsigned long start, unsigned long end,
 		inc_tlb_flush_pending(walk->mm);
 	}
 
+	/* Who waits for its lock is not seen */
+	if (is_vm_hugetlb_page(vma))
+		scan->more = 0;
 	pagemap_scan_lock_hugetlb(vma);
 	return 0;
 }
@@ -1235,19 +1860,79 @@ static void pagemap_scan_post_vma(struct mm_walk *walk)
 	}
 }
 
-/*
- * The callbacks of walk_page_range(), with a struct pagemap_scan.
- *
- * They return -EAGAIN where pagemap_scan_end_chunk() is to decide.
- */
-const struct mm_walk_ops pagemap_scan_ops = {
+static const struct mm_walk_ops pagemap_scan_ops = {
 	.test_walk	= pagemap_scan_test_walk,
 	.pre_vma	= pagemap_scan_pre_vma,
 	.post_vma	= pagemap_scan_post_vma,
+	.pud_entry	= pagemap_scan_pud_entry,
 	.pmd_entry	= pagemap_scan_pmd_entry,
 	.pte_hole	= pagemap_scan_pte_hole,
 	.hugetlb_entry	= pagemap_scan_hugetlb_entry,
 };
+
+/* The PMD of @addr, or NULL where there is none. */
+static pmd_t *pagemap_scan_find_pmd(struct mm_struct *mm, unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	pud_t *pud, pudval;
+	p4d_t *p4d;
+
+	if (!pgd_present(*pgd))
+		return NULL;
+	p4d = p4d_offset(pgd, addr);
+	if (!p4d_present(*p4d))
+		return NULL;
+	pud = pud_offset(p4d, addr);
+	pudval = READ_ONCE(*pud);
+	if (!pud_present(pudval) || pud_leaf(pudval))
+		return NULL;
+	return pmd_offset(pud, addr);
+}
+
+/*
+ * Walk a range that lies in one page table and one VMA, as that of most small
+ * calls does.  To go straight there saves 500 instructions.
+ *
+ * Return: whether it is such a range; *@err as from walk_page_range().
+ */
+static bool pagemap_scan_walk_table(struct pagemap_scan *scan,
+				    struct mm_struct *mm, int *err)
+{
+	unsigned long addr = scan->pos, end = scan->request->end;
+	struct mm_walk walk = {
+		.ops = &pagemap_scan_ops,
+		.mm = mm,
+		.private = scan,
+	};
+	pmd_t *pmd;
+
+	if ((addr ^ (end - 1)) & PMD_MASK)
+		return false;
+	walk.vma = vma_lookup(mm, addr);
+	if (!walk.vma || walk.vma->vm_end < end || is_vm_hugetlb_page(walk.vma))
+		return false;
+	pmd = pagemap_scan_find_pmd(mm, addr);
+	if (!pmd)
+		return false;
+
+	*err = pagemap_scan_test_walk(addr, end, &walk);
+	if (*err) {
+		*err = min(*err, 0);
+		return true;
+	}
+	*err = pagemap_scan_pre_vma(addr, end, &walk);
+	if (*err)
+		return true;
+	do {
+		walk.action = ACTION_SUBTREE;
+		if (pmd_none(*pmd))
+			*err = pagemap_scan_pte_hole(addr, end, 3, &walk);
+		else
+			*err = pagemap_scan_pmd_entry(pmd, addr, end, &walk);
+	} while (!*err && walk.action == ACTION_AGAIN);
+	pagemap_scan_post_vma(&walk);
+	return true;
+}
 
 /**
  * pagemap_scan_init - begin a call
@@ -1260,7 +1945,8 @@ const struct mm_walk_ops pagemap_scan_ops = {
 void pagemap_scan_init(struct pagemap_scan *scan,
 		       const struct pagemap_scan_request *request)
 {
-	unsigned long nr_regions = (request->end - request->start) >> PAGE_SHIFT;
+	unsigned long nr_regions = (request->end - request->start) >>
+				   PAGE_SHIFT;
 
 	scan->request = request;
 	scan->wanted = request->mask | request->anyof | request->return_mask;
@@ -1268,9 +1954,8 @@ void pagemap_scan_init(struct pagemap_scan *scan,
 		scan->wanted |= PAGE_IS_WRITTEN;
 	scan->done = request->start == request->end;
 	scan->pos = request->start;
-	scan->pages = 0;
+	scan->left = request->max_pages;
 	scan->copied = 0;
-	scan->nr_regions = 0;
 	scan->begun = false;
 	scan->allowed_end = request->start;
 	scan->protected_end = 0;
@@ -1279,7 +1964,7 @@ void pagemap_scan_init(struct pagemap_scan *scan,
 	nr_regions = min3(nr_regions, request->vec_len,
 			  (unsigned long)PAGEMAP_SCAN_MAX_REGIONS);
 	if (nr_regions > PAGEMAP_SCAN_STACK_REGIONS)
-		scan->regions = kmalloc_array(nr_regions,
+		scan->regions = kmalloc_array(nr_regions + 1,
 					      sizeof(*scan->regions),
 					      GFP_KERNEL | __GFP_NOWARN |
 					      __GFP_NORETRY);
@@ -1288,6 +1973,10 @@ void pagemap_scan_init(struct pagemap_scan *scan,
 		scan->regions = scan->stack_regions;
 		scan->max_regions = PAGEMAP_SCAN_STACK_REGIONS;
 	}
+	/* No page begins there, so that none makes it longer */
+	scan->regions[0].end = 1;
+	scan->last = scan->regions;
+	pagemap_scan_set_limit(scan);
 }
 
 /**
@@ -1327,23 +2016,21 @@ static int pagemap_scan_check_allowed(struct pagemap_scan *scan,
 }
 
 /**
- * pagemap_scan_begin_chunk - prepare for walk_page_range() from @scan->pos
+ * pagemap_scan_chunk - scan from @scan->pos on, for a while
  * @scan:	state of the call
  * @mm:		address space, the mmap lock of which is held for reading
  *
- * Return: 0; -EAGAIN where there is nothing to walk in this chunk, which
- * pagemap_scan_end_chunk() ends all the same; or -EPERM where
- * PAGEMAP_WP_REQUIRED forbids the whole call.
+ * Return: what pagemap_scan_end_chunk() takes.
  */
-int pagemap_scan_begin_chunk(struct pagemap_scan *scan, struct mm_struct *mm)
+int pagemap_scan_chunk(struct pagemap_scan *scan, struct mm_struct *mm)
 {
 	const struct pagemap_scan_request *request = scan->request;
 	int ret;
 
+	scan->mm = mm;
 	scan->budget = PAGEMAP_SCAN_BUDGET;
-	/* None can be registered while the mmap lock is held */
-	scan->notify = request->flags & PAGEMAP_WP_ENGAGE &&
-		       mm_has_notifiers(mm);
+	scan->more = PAGEMAP_SCAN_MORE;
+	scan->notify = false;
 
 	/* Nothing is protected before the whole range is known to be allowed */
 	if (request->flags & PAGEMAP_WP_REQUIRED &&
@@ -1353,17 +2040,24 @@ int pagemap_scan_begin_chunk(struct pagemap_scan *scan, struct mm_struct *mm)
 			return ret;
 	}
 
-	if (request->flags & PAGEMAP_WP_ENGAGE && !scan->begun) {
-		userfaultfd_wp_call_begin(&scan->call, mm);
+	if (request->flags & PAGEMAP_WP_ENGAGE) {
+		/* None can be registered while the mmap lock is held */
+		scan->notify = mm_has_notifiers(mm);
+		if (!scan->begun)
+			userfaultfd_wp_call_begin(&scan->call, mm);
 		scan->begun = true;
 	}
-	return 0;
+
+	if (pagemap_scan_walk_table(scan, mm, &ret))
+		return ret;
+	return walk_page_range(mm, scan->pos, request->end, &pagemap_scan_ops,
+			       scan);
 }
 
 /**
  * pagemap_scan_end_chunk - finish a chunk and copy its regions out
  * @scan:	state of the call
- * @err:	what walk_page_range() returned
+ * @err:	what pagemap_scan_chunk() returned
  *
  * Called without the mmap lock, as it accesses the memory of the user.
  *
@@ -1380,7 +2074,7 @@ int pagemap_scan_end_chunk(struct pagemap_scan *scan, int err)
 		scan->done = true;
 	}
 
-	err = pagemap_scan_copy_regions(scan);
+	err = pagemap_scan_copy_regions(scan, false);
 	if (err)
 		return err;
 	if (!scan->done) {

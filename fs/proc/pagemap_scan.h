@@ -2,16 +2,14 @@
 /*
  * The scanner behind PAGEMAP_SCAN, as the handler of the ioctl sees it.
  *
- * The handler takes a request from the user, walks the page tables with
- * pagemap_scan_ops chunk by chunk under the mmap lock, and copies the regions
- * out between the chunks:
+ * The handler takes a request from the user, and has the page tables walked
+ * chunk by chunk under the mmap lock:
  *
  *	pagemap_scan_get_request()
  *	pagemap_scan_init()
  *	until done:
  *		take the mmap lock for reading
- *		pagemap_scan_begin_chunk()
- *		walk_page_range()
+ *		pagemap_scan_chunk()
  *		drop the mmap lock
  *		pagemap_scan_end_chunk()
  *	pagemap_scan_put_result()
@@ -70,31 +68,78 @@ struct pagemap_scan_request {
 #define PAGEMAP_SCAN_STACK_REGIONS	8
 
 /**
+ * struct pagemap_scan_kind - page table entries that are in the same categories
+ * @value:	an entry of the kind; where @look is set, what no entry is like
+ * @key:	bits in which the entries of the kind agree with @value, and others
+ *		do not
+ * @look:	whether the page tells, too, that an entry is of the kind
+ * @all_ones:	whether @value is 1 in all bits of @key
+ * @look_value:	@value, where @look is set
+ * @look_key:	@key, where @look is set
+ * @mapped:	categories that the entry is in because of the page it maps, where
+ *		@look is set
+ * @anon:	whether @mapped says that the page is anonymous
+ * @categories:	categories that are reported
+ * @matches:	whether the entries match the request
+ * @protects:	whether such pages are to be write-protected
+ */
+struct pagemap_scan_kind {
+	u64 value;
+	u64 key;
+	enum {
+		PAGEMAP_SCAN_LOOK_NOT,
+		PAGEMAP_SCAN_LOOK_ANON,	/* is it anonymous? */
+		PAGEMAP_SCAN_LOOK_PAGE,	/* is it a file's, or the zero page? */
+	} look;
+	bool all_ones;
+	bool anon;
+	bool matches;
+	bool protects;
+	u64 look_value;
+	u64 look_key;
+	u64 mapped;
+	u64 categories;
+};
+
+/* Kinds that are remembered. */
+#define PAGEMAP_SCAN_KINDS	4
+
+/**
  * struct pagemap_scan - state of one call
  * @request:	what was asked for
  * @wanted:	categories that the request looks at
  * @done:	whether the walk is over: the range is complete, or the next
  *		matching page finds @request's room used up
  * @pos:	where the walk goes on, or ended when @done
- * @pages:	matching pages so far
+ * @left:	matching pages that may still follow
  * @copied:	regions that are in the user's vector
- * @regions:	regions that are not yet; the last one may still grow
- * @nr_regions:	used elements of @regions
- * @max_regions: elements of @regions, at least 2
+ * @regions:	regions that are not yet, from the second element on
+ * @last:	the last one of them, which may still grow; the first element where
+ *		there is none
+ * @limit:	element that @last can get to
+ * @max_regions: regions that there is memory for, at least 2
  * @stack_regions: @regions of a small call
+ * @mm:		address space that is scanned
  * @budget:	entries that this chunk may still look at
+ * @more:	how often @budget may be renewed while nobody waits for the lock
  * @notify:	whether the address space has mmu notifiers
  * @call:	what moves pages in between knows the call by
  * @begun:	whether it does
  * @allowed_end: end of what PAGEMAP_WP_REQUIRED has been checked for
  * @protected_end: end of the last page that was protected; 0: none was
+ * @vma:	the VMA that is walked
  * @vma_categories: categories that every entry of the VMA has
  * @hole_categories: categories of an empty entry of the VMA
  * @file:	which pages of the VMA are in PAGE_IS_FILE
+ * @kinds:	the kinds of entries that were seen last
+ * @nr_kinds:	how many there are
+ * @next_kind:	which of them to forget next
+ * @skip:	the last of those that do not match
+ * @take:	the last of those that do
  * @flush_start: first byte whose protection is not yet flushed from the TLBs
  * @flush_end:	end of the range to be flushed; not above @flush_start: nothing
  *
- * Used by the calling task alone.  From @vma_categories on the fields belong to
+ * Used by the calling task alone.  From @vma on the fields belong to
  * the VMA that is walked, and hold from pre_vma() to post_vma().
  */
 struct pagemap_scan {
@@ -102,18 +147,22 @@ struct pagemap_scan {
 	u64 wanted;
 	bool done;
 	unsigned long pos;
-	unsigned long pages;
+	unsigned long left;
 	unsigned long copied;
 	struct page_region *regions;
-	unsigned int nr_regions;
+	struct page_region *last;
+	struct page_region *limit;
 	unsigned int max_regions;
-	struct page_region stack_regions[PAGEMAP_SCAN_STACK_REGIONS];
+	struct page_region stack_regions[PAGEMAP_SCAN_STACK_REGIONS + 1];
+	struct mm_struct *mm;
 	int budget;
+	unsigned int more;
 	bool notify;
 	struct userfaultfd_wp_call call;
 	bool begun;
 	unsigned long allowed_end;
 	unsigned long protected_end;
+	struct vm_area_struct *vma;
 	u64 vma_categories;
 	u64 hole_categories;
 	enum {
@@ -121,11 +170,14 @@ struct pagemap_scan {
 		PAGEMAP_SCAN_FILE_ALL,
 		PAGEMAP_SCAN_FILE_LOOK,	/* the struct page tells */
 	} file;
+	struct pagemap_scan_kind kinds[PAGEMAP_SCAN_KINDS];
+	unsigned int nr_kinds;
+	unsigned int next_kind;
+	const struct pagemap_scan_kind *skip;
+	const struct pagemap_scan_kind *take;
 	unsigned long flush_start;
 	unsigned long flush_end;
 };
-
-extern const struct mm_walk_ops pagemap_scan_ops;
 
 bool pagemap_scan_is_cmd(unsigned int cmd);
 int pagemap_scan_get_request(struct pagemap_scan_request *request,
@@ -135,7 +187,7 @@ int pagemap_scan_put_result(const struct pagemap_scan *scan);
 void pagemap_scan_init(struct pagemap_scan *scan,
 		       const struct pagemap_scan_request *request);
 void pagemap_scan_exit(struct pagemap_scan *scan);
-int pagemap_scan_begin_chunk(struct pagemap_scan *scan, struct mm_struct *mm);
+int pagemap_scan_chunk(struct pagemap_scan *scan, struct mm_struct *mm);
 int pagemap_scan_end_chunk(struct pagemap_scan *scan, int err);
 void pagemap_scan_undo(struct pagemap_scan *scan, struct mm_struct *mm);
 

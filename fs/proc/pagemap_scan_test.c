@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * KUnit tests of what PAGEMAP_SCAN does without a page table: taking the
- * argument in both layouts and all versions, matching, building regions.
+ * argument in both layouts and all versions, matching, building regions, telling
+ * kinds of entries.
  *
  * Included by pagemap_scan.c, as the functions are static.
  */
 
 #include <kunit/test.h>
+#include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/limits.h>
 #include <linux/mman.h>
@@ -548,6 +550,7 @@ static int builder_feed(struct pagemap_scan *scan, const u8 *sorts,
 {
 	unsigned long taken;
 	int i, first, err;
+	u64 categories;
 
 	for (;;) {
 		err = 0;
@@ -556,11 +559,13 @@ static int builder_feed(struct pagemap_scan *scan, const u8 *sorts,
 			for (first = i++; i < BUILDER_PAGES; i++)
 				if (sorts[i] != sorts[first] || cuts & 1 << i)
 					break;
-			err = pagemap_scan_take(scan, BUILDER_START +
-						first * PAGE_SIZE,
-						BUILDER_START + i * PAGE_SIZE,
-						builder_categories[sorts[first]],
-						&taken);
+			categories = builder_categories[sorts[first]];
+			if (pagemap_scan_matches(scan, categories))
+				err = pagemap_scan_take(scan, BUILDER_START +
+							first * PAGE_SIZE,
+							BUILDER_START +
+							i * PAGE_SIZE,
+							categories, &taken);
 			if (!err && i < BUILDER_PAGES && pauses & 1 << i) {
 				pauses &= ~(1 << i);
 				scan->pos = BUILDER_START + i * PAGE_SIZE;
@@ -600,9 +605,10 @@ static void builder_check(struct kunit *test, struct user_memory *memory,
 	pagemap_scan_init(&scan, &request);
 	/* As small as a buffer may be: it has to be emptied on the way */
 	scan.max_regions = 2;
+	pagemap_scan_set_limit(&scan);
 	err = builder_feed(&scan, sorts, cuts, pauses);
 	got.nr = scan.copied;
-	got.pages = scan.pages;
+	got.pages = pagemap_scan_pages(&scan);
 	got.end = scan.pos;
 	pagemap_scan_exit(&scan);
 	KUNIT_ASSERT_EQ(test, err, 0);
@@ -662,8 +668,8 @@ static void test_regions_of_any_length(struct kunit *test)
 	pagemap_scan_init(&scan, &request);
 	KUNIT_EXPECT_EQ(test, pagemap_scan_take(&scan, 0, end, 0, &taken), 0);
 	KUNIT_EXPECT_EQ(test, taken, end);
-	KUNIT_EXPECT_EQ(test, scan.pages, pages);
-	KUNIT_EXPECT_EQ(test, scan.nr_regions, 1U);
+	KUNIT_EXPECT_EQ(test, pagemap_scan_pages(&scan), pages);
+	KUNIT_EXPECT_EQ(test, pagemap_scan_nr_regions(&scan), 1UL);
 	pagemap_scan_exit(&scan);
 
 	request.max_pages = pages;
@@ -678,7 +684,7 @@ static void test_regions_of_any_length(struct kunit *test)
 			PAGEMAP_SCAN_PAUSE);
 	KUNIT_EXPECT_EQ(test, taken, end - PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, scan.pos, end - PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, scan.pages, pages - 1);
+	KUNIT_EXPECT_EQ(test, pagemap_scan_pages(&scan), pages - 1);
 	KUNIT_EXPECT_TRUE(test, scan.done);
 	pagemap_scan_exit(&scan);
 }
@@ -693,6 +699,66 @@ static void test_chunk_ends_when_its_budget_does(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pagemap_scan_charge(&scan, PAGE_SIZE, 2),
 			PAGEMAP_SCAN_PAUSE);
 	KUNIT_EXPECT_EQ(test, scan.pos, PAGE_SIZE);
+}
+
+static int wait_for_lock(void *data)
+{
+	struct mm_struct *mm = data;
+
+	mmap_write_lock(mm);
+	mmap_write_unlock(mm);
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
+/* Whether a chunk goes on with its budget used up. */
+static bool goes_on(struct pagemap_scan *scan)
+{
+	do {
+		cond_resched();
+		scan->budget = 0;
+		if (!pagemap_scan_charge(scan, PAGE_SIZE, 2))
+			return true;
+	} while (need_resched());
+	return false;
+}
+
+/* A chunk is a small one for somebody who waits for the lock. */
+static void test_chunk_goes_on_while_nobody_waits(struct kunit *test)
+{
+	struct user_memory memory;
+	struct pagemap_scan scan = { .more = 3 };
+	struct task_struct *task;
+	unsigned int i;
+
+	user_memory_get(test, &memory, PAGE_SIZE);
+	scan.mm = memory.mm;
+	mmap_read_lock(memory.mm);
+	for (i = 0; i < 3; i++)
+		KUNIT_EXPECT_TRUE(test, goes_on(&scan));
+	KUNIT_EXPECT_EQ(test, scan.budget, PAGEMAP_SCAN_BUDGET - 2);
+	KUNIT_EXPECT_EQ(test, scan.pos, 0UL);
+	KUNIT_EXPECT_FALSE(test, goes_on(&scan));
+	KUNIT_EXPECT_EQ(test, scan.pos, PAGE_SIZE);
+
+	scan.more = 3;
+	scan.pos = 0;
+	task = kthread_run(wait_for_lock, memory.mm, "pagemap_scan_test");
+	if (IS_ERR(task)) {
+		mmap_read_unlock(memory.mm);
+		KUNIT_FAIL(test, "no thread: %ld", PTR_ERR(task));
+		goto out;
+	}
+	for (i = 0; i < 500 && !mmap_lock_is_contended(memory.mm); i++)
+		msleep(20);
+	KUNIT_EXPECT_FALSE(test, goes_on(&scan));
+	KUNIT_EXPECT_EQ(test, scan.pos, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, scan.more, 3U);
+	mmap_read_unlock(memory.mm);
+	kthread_stop(task);
+out:
+	user_memory_put(&memory);
 }
 
 /* A vector that cannot be written ends the call, and so does no other error. */
@@ -727,10 +793,10 @@ static void test_chunk_reports_errors(struct kunit *test)
 static void test_page_that_is_out_is_flushed(struct kunit *test)
 {
 	struct vm_area_struct vma = { .vm_mm = &init_mm };
-	struct pagemap_scan scan = { .flush_start = ULONG_MAX };
+	struct pagemap_scan scan = { .vma = &vma, .flush_start = ULONG_MAX };
 	pte_t pte = swp_entry_to_pte(swp_entry(0, 1));
 
-	pagemap_scan_protect_pte(&scan, &vma, PAGE_SIZE, &pte);
+	pagemap_scan_protect_ptes(&scan, PAGE_SIZE, 2 * PAGE_SIZE, &pte);
 	KUNIT_EXPECT_EQ(test, scan.flush_start, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, scan.flush_end, 2 * PAGE_SIZE);
 }
@@ -753,6 +819,281 @@ static void test_flush_is_pending_while_a_vma_is_walked(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, mm_tlb_flush_pending(&init_mm));
 }
 
+/* struct kinds - VMAs, and entries that may stand in their page tables */
+struct kinds {
+	struct vm_area_struct vma;
+	struct pagemap_scan_request request;
+	struct pagemap_scan scan;
+	struct page *pages[2];	/* of a file, and anonymous */
+	unsigned int nr;
+	pte_t entries[256];
+	pte_t table[PTRS_PER_PTE];
+};
+
+static const struct vm_operations_struct kinds_of_a_file = {};
+
+static const struct {
+	unsigned long flags;
+	const struct vm_operations_struct *ops;
+} kinds_vmas[] = {
+	{ VM_READ | VM_WRITE, NULL },
+	{ VM_READ | VM_WRITE | VM_SOFTDIRTY, NULL },
+	{ VM_READ | VM_WRITE, &kinds_of_a_file },
+	{ VM_READ | VM_WRITE | VM_SHARED, &kinds_of_a_file },
+	{ VM_READ | VM_WRITE | VM_MIXEDMAP, NULL },
+	{ VM_READ | VM_WRITE | VM_MIXEDMAP, &kinds_of_a_file },
+	{ VM_READ | VM_WRITE | VM_IO | VM_SHARED, &kinds_of_a_file },
+};
+
+static const u64 kinds_masks[] = {
+	PAGE_IS_WRITTEN,
+	PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+	PAGE_IS_SOFT_DIRTY,
+	PAGE_IS_PFNZERO,
+	PAGE_IS_FILE,
+	PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_PFNZERO | PAGE_IS_FILE |
+		PAGE_IS_SOFT_DIRTY,
+	PAGEMAP_SCAN_CATEGORIES,
+};
+
+/* All that a present entry may say of a page, but what contradicts itself. */
+static void kinds_add_present(struct kinds *kinds, struct page *page,
+			      pgprot_t prot)
+{
+	unsigned int bits;
+
+	for (bits = 0; bits < 32; bits++) {
+		pte_t pte = mk_pte(page, prot);
+
+		pte = bits & 1 ? pte_mkwrite(pte) : pte_wrprotect(pte);
+		pte = bits & 2 ? pte_mkdirty(pte) : pte_mkclean(pte);
+		pte = bits & 4 ? pte_mkyoung(pte) : pte_mkold(pte);
+		pte = bits & 8 ? pte_mksoft_dirty(pte) :
+				 pte_clear_soft_dirty(pte);
+		pte = bits & 16 ? pte_mkuffd_wp(pte) : pte_clear_uffd_wp(pte);
+		kinds->entries[kinds->nr++] = pte;
+	}
+}
+
+static struct kinds *kinds_get(struct kunit *test)
+{
+	struct kinds *kinds = kunit_kzalloc(test, sizeof(*kinds), GFP_KERNEL);
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, kinds);
+	for (i = 0; i < ARRAY_SIZE(kinds->pages); i++) {
+		kinds->pages[i] = alloc_page(GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, kinds->pages[i]);
+		kinds_add_present(kinds, kinds->pages[i], PAGE_SHARED);
+		kinds_add_present(kinds, kinds->pages[i], PAGE_NONE);
+	}
+	kinds->pages[1]->mapping = (void *)PAGE_MAPPING_ANON;
+
+	for (i = 0; i < 4; i++) {
+		pte_t zero = mk_pte(ZERO_PAGE(0), PAGE_READONLY);
+		pte_t swapped = swp_entry_to_pte(swp_entry(0, 1 + i / 2));
+
+		if (i & 1) {
+			zero = pte_mkuffd_wp(zero);
+			swapped = pte_swp_mksoft_dirty(swapped);
+		}
+		kinds->entries[kinds->nr++] = pte_mkspecial(zero);
+		kinds->entries[kinds->nr++] = swapped;
+		kinds->entries[kinds->nr++] = pte_swp_mkuffd_wp(swapped);
+	}
+	kinds->entries[kinds->nr++] = __pte(0);
+	if (IS_ENABLED(CONFIG_PTE_MARKER))
+		kinds->entries[kinds->nr++] =
+			make_pte_marker(PTE_MARKER_UFFD_WP);
+	KUNIT_ASSERT_LE(test, kinds->nr,
+			(unsigned int)ARRAY_SIZE(kinds->entries));
+
+	kinds->scan.request = &kinds->request;
+	kinds->vma.vm_mm = &init_mm;
+	return kinds;
+}
+
+static void kinds_put(struct kinds *kinds)
+{
+	unsigned int i;
+
+	kinds->pages[1]->mapping = NULL;
+	for (i = 0; i < ARRAY_SIZE(kinds->pages); i++)
+		__free_page(kinds->pages[i]);
+}
+
+/* The next VMA and mask.  False when there are no more. */
+static bool kinds_next(struct kinds *kinds, unsigned int *number)
+{
+	struct mm_walk walk = {
+		.mm = &init_mm,
+		.vma = &kinds->vma,
+		.private = &kinds->scan,
+	};
+	unsigned int vma = *number / ARRAY_SIZE(kinds_masks);
+
+	if (vma == ARRAY_SIZE(kinds_vmas))
+		return false;
+	kinds->vma.vm_flags = kinds_vmas[vma].flags;
+	kinds->vma.vm_ops = kinds_vmas[vma].ops;
+	kinds->scan.wanted = kinds_masks[*number % ARRAY_SIZE(kinds_masks)];
+	kinds->request.return_mask = kinds->scan.wanted;
+	(*number)++;
+	pagemap_scan_pre_vma(0, PAGE_SIZE, &walk);
+	pagemap_scan_post_vma(&walk);
+	return true;
+}
+
+/* A page of a file cannot be written through a private mapping of it. */
+static bool kinds_can_be(const struct kinds *kinds, pte_t pte)
+{
+	return !pte_present(pte) || !pte_write(pte) ||
+	       pte_page(pte) != kinds->pages[0] || !kinds->vma.vm_ops ||
+	       kinds->vma.vm_flags & (VM_SHARED | VM_MIXEDMAP);
+}
+
+/* Entries of one kind are in the same categories, whatever the kind is of. */
+static void test_kinds_agree_in_categories(struct kunit *test)
+{
+	struct kinds *kinds = kinds_get(test);
+	struct pagemap_scan *scan = &kinds->scan;
+	const struct pagemap_scan_kind *kind;
+	unsigned int number = 0, i, j, wrong = 0;
+
+	while (kinds_next(kinds, &number)) {
+		for (i = 0; i < kinds->nr; i++) {
+			if (!kinds_can_be(kinds, kinds->entries[i]))
+				continue;
+			pagemap_scan_forget_kinds(scan);
+			kind = pagemap_scan_find_kind(scan, 0,
+						      &kinds->entries[i]);
+			for (j = 0; j < kinds->nr; j++) {
+				pte_t *ptep = &kinds->entries[j];
+
+				if (!kinds_can_be(kinds, *ptep) ||
+				    !pagemap_scan_fits_kind(scan, kind, 0,
+							    ptep))
+					continue;
+				if (pagemap_scan_pte_categories(scan, 0,
+								*ptep) !=
+				    kind->categories)
+					wrong++;
+			}
+		}
+		cond_resched();
+	}
+	KUNIT_EXPECT_EQ(test, wrong, 0U);
+	kinds_put(kinds);
+}
+
+/* All kinds that were seen, one of which is found again, tell the truth. */
+static void test_kinds_are_remembered(struct kunit *test)
+{
+	struct kinds *kinds = kinds_get(test);
+	struct pagemap_scan *scan = &kinds->scan;
+	const struct pagemap_scan_kind *kind;
+	unsigned int number = 0, i, wrong = 0, x = 1;
+
+	while (kinds_next(kinds, &number)) {
+		kinds->request.anyof = PAGE_IS_WRITTEN | PAGE_IS_FILE;
+		kinds->request.flags = PAGEMAP_WP_ENGAGE;
+		for (i = 0; i < 4 * kinds->nr; i++) {
+			pte_t *ptep;
+			u64 categories;
+
+			/* Mostly one of a few */
+			x = x * 1103515245 + 12345;
+			ptep = &kinds->entries[(x >> 16 & 3 ? number : x >> 18) %
+					       kinds->nr];
+			kind = pagemap_scan_find_kind(scan, 0, ptep);
+			categories = pagemap_scan_pte_categories(scan, 0,
+								 *ptep);
+			if (!kinds_can_be(kinds, *ptep))
+				pagemap_scan_forget_kinds(scan);
+			else if (kind->categories != categories ||
+			    kind->matches !=
+			    pagemap_scan_matches(scan, categories) ||
+			    kind->protects !=
+			    pagemap_scan_protects(scan, categories) ||
+			    kind != (kind->matches ? scan->take : scan->skip))
+				wrong++;
+		}
+		kinds->request.anyof = 0;
+		kinds->request.flags = 0;
+		cond_resched();
+	}
+	KUNIT_EXPECT_EQ(test, wrong, 0U);
+	kinds_put(kinds);
+}
+
+/* A run ends at the first entry of another kind, wherever in a block that is. */
+static void test_runs_end_where_the_kind_does(struct kunit *test)
+{
+	struct kinds *kinds = kinds_get(test);
+	struct pagemap_scan *scan = &kinds->scan;
+	const struct pagemap_scan_kind *kind;
+	pte_t *end = kinds->table + PTRS_PER_PTE, *expected;
+	unsigned int number = 0, i, j, wrong = 0, x = 1;
+
+	while (kinds_next(kinds, &number)) {
+		for (i = 0; i < kinds->nr; i++) {
+			unsigned int length;
+
+			x = x * 1103515245 + 12345;
+			length = (x >> 16) % (x & 0x800 ? 70 : PTRS_PER_PTE);
+			pagemap_scan_forget_kinds(scan);
+			kind = pagemap_scan_find_kind(scan, 0,
+						      &kinds->entries[i]);
+			for (j = 0; j < PTRS_PER_PTE; j++) {
+				pte_t *ptep = &kinds->entries[(i + j) %
+							      kinds->nr];
+
+				kinds->table[j] = kinds->entries[i];
+				if (j >= length ||
+				    pagemap_scan_fits_kind(scan, kind, 0, ptep))
+					kinds->table[j] = *ptep;
+			}
+			for (expected = kinds->table; expected < end; expected++)
+				if (!pagemap_scan_fits_kind(scan, kind, 0,
+							    expected))
+					break;
+			if (pagemap_scan_end_of_run(scan, kind, 0, kinds->table,
+						    end) != expected)
+				wrong++;
+		}
+		cond_resched();
+	}
+	KUNIT_EXPECT_EQ(test, wrong, 0U);
+	kinds_put(kinds);
+}
+
+/*
+ * What does not count is not looked at: else each answer would be right, and
+ * take thirty times as long.
+ */
+static void test_kinds_leave_out_what_does_not_count(struct kunit *test)
+{
+	struct kinds *kinds = kinds_get(test);
+	struct pagemap_scan *scan = &kinds->scan;
+	const struct pagemap_scan_kind *kind;
+	unsigned int number = 5, i;
+
+	if (!PAGEMAP_SCAN_FAST) {
+		kinds_put(kinds);
+		kunit_skip(test, "each entry is looked at");
+	}
+
+	/* CRIU's query of anonymous memory: pages that are not soft-dirty */
+	kinds_next(kinds, &number);
+	kind = pagemap_scan_find_kind(scan, 0, &kinds->entries[0]);
+	for (i = 0; i < 32; i++) {
+		KUNIT_EXPECT_EQ(test, !pte_soft_dirty(kinds->entries[i]),
+				pagemap_scan_fits_kind(scan, kind, 0,
+						       &kinds->entries[i]));
+	}
+	kinds_put(kinds);
+}
+
 static struct kunit_case pagemap_scan_cases[] = {
 	KUNIT_CASE(test_decode),
 	KUNIT_CASE(test_decode_pm),
@@ -767,7 +1108,12 @@ static struct kunit_case pagemap_scan_cases[] = {
 	KUNIT_CASE(test_protects),
 	KUNIT_CASE(test_regions),
 	KUNIT_CASE(test_regions_of_any_length),
+	KUNIT_CASE(test_kinds_agree_in_categories),
+	KUNIT_CASE(test_kinds_are_remembered),
+	KUNIT_CASE(test_runs_end_where_the_kind_does),
+	KUNIT_CASE(test_kinds_leave_out_what_does_not_count),
 	KUNIT_CASE(test_chunk_ends_when_its_budget_does),
+	KUNIT_CASE(test_chunk_goes_on_while_nobody_waits),
 	KUNIT_CASE(test_chunk_reports_errors),
 	KUNIT_CASE(test_page_that_is_out_is_flushed),
 	KUNIT_CASE(test_flush_is_pending_while_a_vma_is_walked),

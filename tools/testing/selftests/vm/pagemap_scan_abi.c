@@ -434,6 +434,50 @@ TEST_F_TIMEOUT(abi, more_regions_than_fit_one_buffer, TIMEOUT)
 	munmap(p, pages * page_size());
 }
 
+static void *map_and_unmap(void *arg)
+{
+	bool *stop = arg;
+
+	while (!__atomic_load_n(stop, __ATOMIC_RELAXED))
+		munmap(map_pages(1, PROT_READ), page_size());
+	return NULL;
+}
+
+/* A call goes on from where it dropped the lock for somebody who waited. */
+TEST_F_TIMEOUT(abi, waiting_for_the_lock_changes_no_answer, TIMEOUT)
+{
+	size_t pages = 65536, i, round, wrong = 0;
+	char *p = map_pages(pages, PROT_READ | PROT_WRITE);
+	struct scan scan = self->scan;
+	pthread_t thread;
+	bool stop = false;
+
+	ASSERT_TRUE(!!p);
+	ASSERT_EQ(0, madvise(p, pages * page_size(), MADV_NOHUGEPAGE));
+	for (i = 0; i < pages; i += 2)
+		touch_read(p + i * page_size());
+	scan.start = address(p);
+	scan.end = scan.start + pages * page_size();
+	scan.vec_len = pages;
+	scan.vec = calloc(scan.vec_len, sizeof(*scan.vec));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, map_and_unmap, &stop));
+	for (round = 0; round < 20 && !wrong; round++) {
+		long regions = scan_call(self->pagemap, &scan);
+
+		wrong += scan_check(&scan, regions) ||
+			 regions != (long)pages / 2 ||
+			 scan.walk_end != scan.end;
+		for (i = 0; i < pages / 2 && !wrong; i++)
+			wrong += scan.vec[i].start !=
+				 scan.start + 2 * i * page_size();
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, wrong);
+	free(scan.vec);
+	munmap(p, pages * page_size());
+}
+
 /* Where the address space of a process ends, or 0 if that is not known. */
 static __u64 end_of_addresses(void)
 {
@@ -843,7 +887,7 @@ static long time_of_long_call(struct scan *scan, bool kill_it)
 
 TEST_F_TIMEOUT(abi, fatal_signal_ends_a_long_call, TIMEOUT)
 {
-	size_t size = 1 << 30;
+	size_t size = (size_t)1 << (sizeof(long) == 8 ? 32 : 31);
 	struct scan scan = {
 		.layout = variant->layout,
 		.flags = PAGEMAP_WP_ENGAGE,

@@ -473,14 +473,12 @@ static bool have_pagemap_scan(void)
 }
 
 /**
- * machine_prepare() - set up what the test program needs
+ * machine_set_up() - set up what a program needs that does without PAGEMAP_SCAN
  * @needs:	parts, see enum machine_part
  *
- * To be called once, before the first case.  Skips the whole program where
- * the kernel has no PAGEMAP_SCAN; what else could not be set up is not in
- * machine_has().
+ * To be called once.  What could not be set up is not in machine_has().
  */
-void machine_prepare(unsigned int needs)
+void machine_set_up(unsigned int needs)
 {
 	static const struct {
 		unsigned int part;
@@ -495,15 +493,27 @@ void machine_prepare(unsigned int needs)
 	};
 	size_t i;
 
-	if (!have_pagemap_scan())
-		ksft_exit_skip("this kernel has no PAGEMAP_SCAN\n");
-
 	machine.owner = getpid();
 	atexit(machine_restore);
 	for (i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
 		if (needs & parts[i].part && !parts[i].prepare())
 			machine.parts |= parts[i].part;
 	}
+}
+
+/**
+ * machine_prepare() - set up what the test program needs
+ * @needs:	parts, see enum machine_part
+ *
+ * To be called once, before the first case.  Skips the whole program where
+ * the kernel has no PAGEMAP_SCAN; what else could not be set up is not in
+ * machine_has().
+ */
+void machine_prepare(unsigned int needs)
+{
+	if (!have_pagemap_scan())
+		ksft_exit_skip("this kernel has no PAGEMAP_SCAN\n");
+	machine_set_up(needs);
 }
 
 /* Memory */

@@ -83,6 +83,7 @@ enum machine_part {
 	NEED_ALL	= (1 << 6) - 1,
 };
 
+void machine_set_up(unsigned int needs);
 void machine_prepare(unsigned int needs);
 bool machine_has(unsigned int parts);
 const char *machine_tmpfs(void);
