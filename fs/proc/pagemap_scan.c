@@ -57,6 +57,12 @@
  */
 #define PAGEMAP_SCAN_MORE		15
 
+/*
+ * How often to look whether those have the mmap lock who waited for it, some
+ * tens of microseconds, as long as a processor takes to wake up.
+ */
+#define PAGEMAP_SCAN_PATIENCE		1000
+
 /* Length of the pieces in which a failed call takes the protection off. */
 #define PAGEMAP_SCAN_UNDO_LEN		(16 * PMD_SIZE)
 
@@ -557,10 +563,11 @@ static void pagemap_scan_set_kind(const struct pagemap_scan *scan,
 				  struct pagemap_scan_kind *kind)
 {
 	u64 value = pagemap_scan_bits(pte), key;
+	bool looks = false;
 
 	kind->value = value;
 	kind->key = ~0ULL;
-	kind->look = PAGEMAP_SCAN_LOOK_NOT;
+	kind->look_key = 0;
 	kind->all_ones = false;
 	if (!pte_present(pte)) {
 		/* The page may be another one when the lock was dropped */
@@ -591,15 +598,16 @@ static void pagemap_scan_set_kind(const struct pagemap_scan *scan,
 	if (!IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) ||
 	    scan->vma->vm_flags & (VM_IO | VM_MIXEDMAP)) {
 		/* The zero page may stand there like any other */
+		looks = true;
 		kind->look = PAGEMAP_SCAN_LOOK_PAGE;
 	} else if (scan->file == PAGEMAP_SCAN_FILE_LOOK) {
 		/* In a private mapping, a page that can be written is a copy */
 		key |= pagemap_scan_bits(pte_mkwrite(pte)) ^
 		       pagemap_scan_bits(pte_wrprotect(pte));
-		if (!pte_write(pte))
-			kind->look = PAGEMAP_SCAN_LOOK_ANON;
+		looks = !pte_write(pte);
+		kind->look = PAGEMAP_SCAN_LOOK_ANON;
 	}
-	if (kind->look == PAGEMAP_SCAN_LOOK_NOT) {
+	if (!looks) {
 		kind->key = key;
 		kind->all_ones = !(~value & key);
 		return;
@@ -721,7 +729,7 @@ pagemap_scan_end_of_long_run(const struct pagemap_scan *scan,
 	u64 ones = kind->value & kind->key;
 	u64 zeros = ~kind->value & kind->key;
 
-	if (kind->look != PAGEMAP_SCAN_LOOK_NOT) {
+	if (kind->look_key) {
 		while (ptep < end &&
 		       pagemap_scan_looks_like(scan, kind, origin, ptep))
 			ptep++;
@@ -746,7 +754,7 @@ pagemap_scan_end_of_kind(const struct pagemap_scan *scan,
 	if (ptep <= end - PAGEMAP_SCAN_BLOCK) {
 		if (kind->all_ones)
 			nr = pagemap_scan_count_in_block(kind, ptep, true);
-		else if (kind->look == PAGEMAP_SCAN_LOOK_NOT)
+		else if (!kind->look_key)
 			nr = pagemap_scan_count_in_block(kind, ptep, false);
 		else
 			nr = PAGEMAP_SCAN_BLOCK;
@@ -761,7 +769,7 @@ static void pagemap_scan_set_kind(const struct pagemap_scan *scan,
 				  unsigned long addr, pte_t pte,
 				  struct pagemap_scan_kind *kind)
 {
-	kind->look = PAGEMAP_SCAN_LOOK_NOT;
+	kind->look_key = 0;
 }
 
 static bool pagemap_scan_looks_like(const struct pagemap_scan *scan,
@@ -810,7 +818,7 @@ pagemap_scan_fits_kind(const struct pagemap_scan *scan,
 		       unsigned long origin, const pte_t *ptep)
 {
 	return pagemap_scan_is_kind(kind, *ptep) ||
-	       (kind->look != PAGEMAP_SCAN_LOOK_NOT &&
+	       (kind->look_key &&
 		pagemap_scan_looks_like(scan, kind, origin, ptep));
 }
 
@@ -977,10 +985,13 @@ static noinline void pagemap_scan_protect_ptes(struct pagemap_scan *scan,
 	}
 }
 
-/* The same for entries that are alike, most of all for a few present ones. */
+/*
+ * The same for the entries from @ptep to @end of a table, see
+ * pagemap_scan_addr(), which are alike: most of all for a few present ones.
+ */
 static __always_inline void
 pagemap_scan_protect_run(struct pagemap_scan *scan, unsigned long addr,
-			 unsigned long end, pte_t *ptep)
+			 unsigned long end, pte_t *ptep, const pte_t *end_ptep)
 {
 	if (unlikely(!pte_present(*ptep))) {
 		pagemap_scan_protect_ptes(scan, addr, end, ptep);
@@ -990,9 +1001,9 @@ pagemap_scan_protect_run(struct pagemap_scan *scan, unsigned long addr,
 		scan->flush_start = addr;
 	scan->flush_end = end;
 	do {
-		pagemap_scan_protect_present_pte(scan->vma, addr, ptep++);
+		pagemap_scan_protect_present_pte(scan->vma, addr, ptep);
 		addr += PAGE_SIZE;
-	} while (addr != end);
+	} while (++ptep != end_ptep);
 }
 
 /*
@@ -1083,20 +1094,25 @@ pagemap_scan_take_run(struct pagemap_scan *scan,
 }
 
 /*
- * The same where all the pages fit, but for the vector, and have been
- * announced.  False where that takes pagemap_scan_take_run().
+ * The same for the entries from @ptep to @end, where all the pages fit, but for
+ * the vector, and have been announced.  False where that takes
+ * pagemap_scan_take_run().
  */
 static __always_inline bool
 pagemap_scan_take_run_quickly(struct pagemap_scan *scan,
-			      const struct pagemap_scan_kind *kind, pte_t *ptep,
-			      unsigned long addr, unsigned long end,
+			      const struct pagemap_scan_kind *kind,
+			      unsigned long origin, pte_t *ptep,
+			      const pte_t *end_ptep,
 			      const struct page_region *limit)
 {
+	unsigned long addr = pagemap_scan_addr(origin, ptep);
+	unsigned long end = pagemap_scan_addr(origin, end_ptep);
+
 	if (unlikely(scan->last >= limit || scan->last->end == addr))
 		return false;
 	pagemap_scan_add_region(scan, addr, end, kind->categories);
 	if (kind->protects)
-		pagemap_scan_protect_run(scan, addr, end, ptep);
+		pagemap_scan_protect_run(scan, addr, end, ptep, end_ptep);
 	return true;
 }
 
@@ -1117,7 +1133,7 @@ static int pagemap_scan_ptes(struct pagemap_scan *scan, pmd_t *pmd,
 {
 	const struct pagemap_scan_kind *kind, *skip = scan->skip;
 	const struct pagemap_scan_kind *take = scan->take;
-	unsigned long origin, from = *addr, to, taken, bytes = 0;
+	unsigned long origin, from = *addr, to, taken, quickly = 0;
 	const struct page_region *limit = scan->limit;
 	pte_t *start_pte, *end_pte, *ptep, *run;
 	spinlock_t *ptl;
@@ -1158,13 +1174,11 @@ skipping:		/* an entry of the kind 'skip' */
 
 taking:			/* an entry of the kind 'take' */
 		run = ptep++;
-		from = pagemap_scan_addr(origin, run);
 		if (ptep != end_pte &&
 		    pagemap_scan_fits_kind(scan, skip, origin, ptep)) {
-			to = pagemap_scan_addr(origin, ptep);
-			if (pagemap_scan_take_run_quickly(scan, take, run, from,
-							  to, limit)) {
-				bytes += to - from;
+			if (pagemap_scan_take_run_quickly(scan, take, origin,
+							  run, ptep, limit)) {
+				quickly += ptep - run;
 				goto skipping;
 			}
 		} else {
@@ -1172,18 +1186,19 @@ taking:			/* an entry of the kind 'take' */
 				ptep = pagemap_scan_end_of_run(scan, take,
 							       origin, ptep,
 							       end_pte);
-			to = pagemap_scan_addr(origin, ptep);
-			if (pagemap_scan_take_run_quickly(scan, take, run, from,
-							  to, limit)) {
-				bytes += to - from;
+			if (pagemap_scan_take_run_quickly(scan, take, origin,
+							  run, ptep, limit)) {
+				quickly += ptep - run;
 				if (ptep == end_pte)
 					break;
 				continue;
 			}
 		}
 
-		scan->left -= bytes >> PAGE_SHIFT;
-		bytes = 0;
+		from = pagemap_scan_addr(origin, run);
+		to = pagemap_scan_addr(origin, ptep);
+		scan->left -= quickly;
+		quickly = 0;
 		ret = pagemap_scan_take_run(scan, take, run, from, to, first,
 					    last, &taken);
 		if (ret || taken != to) {
@@ -1198,7 +1213,32 @@ taking:			/* an entry of the kind 'take' */
 	arch_leave_lazy_mmu_mode();
 	pte_unmap_unlock(start_pte, ptl);
 
-	scan->left -= bytes >> PAGE_SHIFT;
+	scan->left -= quickly;
+	return ret;
+}
+
+/*
+ * Scan the entry of one page, as many a small call does: to describe its kind
+ * for others to come would cost 200 instructions.
+ */
+static noinline int pagemap_scan_one_pte(struct pagemap_scan *scan, pmd_t *pmd,
+					 unsigned long addr)
+{
+	unsigned long taken;
+	spinlock_t *ptl;
+	u64 categories;
+	int ret = 0;
+	pte_t *ptep;
+
+	ptep = pte_offset_map_lock(scan->vma->vm_mm, pmd, addr, &ptl);
+	categories = pagemap_scan_pte_categories(scan, addr, *ptep);
+	if (pagemap_scan_matches(scan, categories)) {
+		ret = pagemap_scan_take(scan, addr, addr + PAGE_SIZE,
+					categories, &taken);
+		if (!ret && pagemap_scan_protects(scan, categories))
+			pagemap_scan_protect_ptes(scan, addr, taken, ptep);
+	}
+	pte_unmap_unlock(ptep, ptl);
 	return ret;
 }
 
@@ -1208,6 +1248,8 @@ static int pagemap_scan_pte_table(struct pagemap_scan *scan, pmd_t *pmd,
 	int ret;
 
 	if (!scan->notify) {
+		if (end - addr == PAGE_SIZE)
+			return pagemap_scan_one_pte(scan, pmd, addr);
 		do {
 			ret = pagemap_scan_ptes(scan, pmd, &addr, end, addr,
 						end);
@@ -1938,17 +1980,20 @@ static bool pagemap_scan_walk_table(struct pagemap_scan *scan,
  * pagemap_scan_init - begin a call
  * @scan:	state to set up; pagemap_scan_exit() gives up what it holds
  * @request:	what is asked for, must stay until then
+ * @mm:		address space that is scanned, which must stay, too
  *
  * May sleep.  Does not fail: where there is no memory for many regions, fewer
  * are gathered at a time.
  */
 void pagemap_scan_init(struct pagemap_scan *scan,
-		       const struct pagemap_scan_request *request)
+		       const struct pagemap_scan_request *request,
+		       struct mm_struct *mm)
 {
 	unsigned long nr_regions = (request->end - request->start) >>
 				   PAGE_SHIFT;
 
 	scan->request = request;
+	scan->mm = mm;
 	scan->wanted = request->mask | request->anyof | request->return_mask;
 	if (request->flags & PAGEMAP_WP_ENGAGE)
 		scan->wanted |= PAGE_IS_WRITTEN;
@@ -2018,16 +2063,17 @@ static int pagemap_scan_check_allowed(struct pagemap_scan *scan,
 /**
  * pagemap_scan_chunk - scan from @scan->pos on, for a while
  * @scan:	state of the call
- * @mm:		address space, the mmap lock of which is held for reading
+ *
+ * Called with the mmap lock held for reading.
  *
  * Return: what pagemap_scan_end_chunk() takes.
  */
-int pagemap_scan_chunk(struct pagemap_scan *scan, struct mm_struct *mm)
+int pagemap_scan_chunk(struct pagemap_scan *scan)
 {
 	const struct pagemap_scan_request *request = scan->request;
+	struct mm_struct *mm = scan->mm;
 	int ret;
 
-	scan->mm = mm;
 	scan->budget = PAGEMAP_SCAN_BUDGET;
 	scan->more = PAGEMAP_SCAN_MORE;
 	scan->notify = false;
@@ -2052,6 +2098,21 @@ int pagemap_scan_chunk(struct pagemap_scan *scan, struct mm_struct *mm)
 		return ret;
 	return walk_page_range(mm, scan->pos, request->end, &pagemap_scan_ops,
 			       scan);
+}
+
+/*
+ * Let those have the mmap lock who wait for it.  A reader that comes back at
+ * once gets it before a writer that is only just waking up, time and again for
+ * up to a tick.
+ */
+static void pagemap_scan_make_way(struct mm_struct *mm)
+{
+	unsigned int i;
+
+	for (i = 0; i < PAGEMAP_SCAN_PATIENCE && !need_resched() &&
+	     mmap_lock_is_contended(mm); i++)
+		cpu_relax();
+	cond_resched();
 }
 
 /**
@@ -2080,7 +2141,7 @@ int pagemap_scan_end_chunk(struct pagemap_scan *scan, int err)
 	if (!scan->done) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		cond_resched();
+		pagemap_scan_make_way(scan->mm);
 	}
 	return 0;
 }
@@ -2088,7 +2149,8 @@ int pagemap_scan_end_chunk(struct pagemap_scan *scan, int err)
 /**
  * pagemap_scan_undo - take the protection off what a failed call protected
  * @scan:	state of the call
- * @mm:		address space, the mmap lock of which is not held
+ *
+ * Called without the mmap lock.
  *
  * So that a page of which the user never hears does not go for unwritten:
  * promise 4.  Goes from the start of the range to the last page that was
@@ -2096,8 +2158,9 @@ int pagemap_scan_end_chunk(struct pagemap_scan *scan, int err)
  * moved elsewhere, over all of the address space.  Cannot fail, and does not
  * stop for a signal: the tracked process lives on when the caller dies.
  */
-void pagemap_scan_undo(struct pagemap_scan *scan, struct mm_struct *mm)
+void pagemap_scan_undo(struct pagemap_scan *scan)
 {
+	struct mm_struct *mm = scan->mm;
 	unsigned long addr = scan->request->start;
 	unsigned long last = scan->protected_end;
 	struct vm_area_struct *vma;

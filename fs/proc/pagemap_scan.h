@@ -69,15 +69,15 @@ struct pagemap_scan_request {
 
 /**
  * struct pagemap_scan_kind - page table entries that are in the same categories
- * @value:	an entry of the kind; where @look is set, what no entry is like
+ * @value:	an entry of the kind; where @look_key is set, what no entry is like
  * @key:	bits in which the entries of the kind agree with @value, and others
  *		do not
- * @look:	whether the page tells, too, that an entry is of the kind
+ * @look:	how the page tells, too, that an entry is of the kind
  * @all_ones:	whether @value is 1 in all bits of @key
- * @look_value:	@value, where @look is set
- * @look_key:	@key, where @look is set
+ * @look_value:	@value, where @look_key is set
+ * @look_key:	@key, where the page has to be looked at; 0: it need not be
  * @mapped:	categories that the entry is in because of the page it maps, where
- *		@look is set
+ *		@look_key is set
  * @anon:	whether @mapped says that the page is anonymous
  * @categories:	categories that are reported
  * @matches:	whether the entries match the request
@@ -87,7 +87,6 @@ struct pagemap_scan_kind {
 	u64 value;
 	u64 key;
 	enum {
-		PAGEMAP_SCAN_LOOK_NOT,
 		PAGEMAP_SCAN_LOOK_ANON,	/* is it anonymous? */
 		PAGEMAP_SCAN_LOOK_PAGE,	/* is it a file's, or the zero page? */
 	} look;
@@ -185,10 +184,11 @@ int pagemap_scan_get_request(struct pagemap_scan_request *request,
 			     void __user *arg);
 int pagemap_scan_put_result(const struct pagemap_scan *scan);
 void pagemap_scan_init(struct pagemap_scan *scan,
-		       const struct pagemap_scan_request *request);
+		       const struct pagemap_scan_request *request,
+		       struct mm_struct *mm);
 void pagemap_scan_exit(struct pagemap_scan *scan);
-int pagemap_scan_chunk(struct pagemap_scan *scan, struct mm_struct *mm);
+int pagemap_scan_chunk(struct pagemap_scan *scan);
 int pagemap_scan_end_chunk(struct pagemap_scan *scan, int err);
-void pagemap_scan_undo(struct pagemap_scan *scan, struct mm_struct *mm);
+void pagemap_scan_undo(struct pagemap_scan *scan);
 
 #endif /* _FS_PROC_PAGEMAP_SCAN_H */
