@@ -454,6 +454,37 @@ TEST_F_TIMEOUT(track, wp_required_fails_before_it_protects, TIMEOUT)
 	EXPECT_EQ(0, check_written(&self->tracking, second_granule));
 }
 
+/* As callers do who watch a page. */
+TEST_F_TIMEOUT(track, calls_for_a_granule_each_are_the_same, TIMEOUT)
+{
+	struct memory *mem = self->mem;
+	size_t size = mem->size / mem->count, i, wrong = 0;
+
+	ASSERT_EQ(0, protect_written(&self->tracking));
+	write_set(mem, some_granules);
+	/* So many need not each fail first */
+	spare_ioctls();
+	for (i = 0; i < mem->count; i++) {
+		struct scan scan = tracking_scan(&self->tracking,
+						 PAGEMAP_WP_ENGAGE);
+		struct page_region region;
+		long regions;
+
+		scan.start += i * size;
+		scan.end = scan.start + size;
+		scan.vec = &region;
+		scan.vec_len = 1;
+		regions = scan_call(self->tracking.pagemap, &scan);
+		wrong += scan_check(&scan, regions) ||
+			 scan_pages(&region, regions) != some_granules(mem, i) *
+			 (size / page_size());
+	}
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+	write_set(mem, other_granules);
+	EXPECT_EQ(0, check_written(&self->tracking, other_granules));
+}
+
 TEST_F_TIMEOUT(track, wp_required_alone_checks_too, TIMEOUT)
 {
 	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_REQUIRED);
