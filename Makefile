@@ -15,6 +15,8 @@ help:
 #: make check     checkpatch --strict, sparse, kernel-doc, shellcheck
 #: make soak      MINUTES=n: random programs and races for so long; CONFIG=debug
 #: make mutants   break the kernel on purpose: each time a test must fail
+#: make bench     what a scan costs, beside Linux 6.12: tables, pictures
+#: make bench-native  the same on this machine itself, where caches are real
 #: make coverage  the suite on a kernel with gcov: every line must have run
 #: make baseline  record the stock kernel's results in its own tests
 #: make shell     a shell in the guest
@@ -74,6 +76,14 @@ mutants: tree
 .PHONY: coverage
 coverage: tree
 	@scripts/coverage
+
+.PHONY: bench
+bench: tree
+	@scripts/bench
+
+.PHONY: bench-native
+bench-native: tree
+	@scripts/bench-native
 
 .PHONY: check
 check: setup
