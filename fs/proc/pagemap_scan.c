@@ -15,6 +15,7 @@
  */
 
 #include <linux/cacheflush.h>
+#include <linux/delay.h>
 #include <linux/hugetlb.h>
 #include <linux/huge_mm.h>
 #include <linux/mm.h>
@@ -523,9 +524,11 @@ static u64 pagemap_scan_pte_categories(const struct pagemap_scan *scan,
 		if (!pte_swp_uffd_wp(pte))
 			categories |= PAGE_IS_WRITTEN;
 		if (scan->file != PAGEMAP_SCAN_FILE_NONE &&
-		    is_pfn_swap_entry(entry))
-			categories |= pagemap_scan_page_categories(
-						pfn_swap_entry_to_page(entry));
+		    is_pfn_swap_entry(entry)) {
+			struct page *page = pfn_swap_entry_to_page(entry);
+
+			categories |= pagemap_scan_page_categories(page);
+		}
 	}
 	return categories & scan->wanted;
 }
@@ -1205,8 +1208,6 @@ taking:			/* an entry of the kind 'take' */
 			*addr = taken;
 			break;
 		}
-		if (limit != scan->regions)
-			limit = scan->limit;
 		if (ptep == end_pte)
 			break;
 	}
@@ -2112,6 +2113,9 @@ static void pagemap_scan_make_way(struct mm_struct *mm)
 	for (i = 0; i < PAGEMAP_SCAN_PATIENCE && !need_resched() &&
 	     mmap_lock_is_contended(mm); i++)
 		cpu_relax();
+	/* It may be this very processor that they wait for */
+	if (i == PAGEMAP_SCAN_PATIENCE)
+		usleep_range(20, 100);
 	cond_resched();
 }
 

@@ -8,7 +8,6 @@
  */
 
 #include <kunit/test.h>
-#include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/limits.h>
 #include <linux/mman.h>
@@ -1008,15 +1007,17 @@ static void test_kinds_are_remembered(struct kunit *test)
 			kind = pagemap_scan_find_kind(scan, 0, ptep);
 			categories = pagemap_scan_pte_categories(scan, 0,
 								 *ptep);
-			if (!kinds_can_be(kinds, *ptep))
+			if (!kinds_can_be(kinds, *ptep)) {
 				pagemap_scan_forget_kinds(scan);
-			else if (kind->categories != categories ||
-			    kind->matches !=
-			    pagemap_scan_matches(scan, categories) ||
-			    kind->protects !=
-			    pagemap_scan_protects(scan, categories) ||
-			    kind != (kind->matches ? scan->take : scan->skip))
-				wrong++;
+				continue;
+			}
+			wrong += kind->categories != categories;
+			wrong += kind->matches !=
+				 pagemap_scan_matches(scan, categories);
+			wrong += kind->protects !=
+				 pagemap_scan_protects(scan, categories);
+			wrong += kind != (kind->matches ? scan->take :
+					  scan->skip);
 		}
 		kinds->request.anyof = 0;
 		kinds->request.flags = 0;

@@ -45,7 +45,7 @@
  * @handler:	thread that answers it, where it is synchronous
  * @written:	for each page, whether it was found written
  */
-static struct cycle {
+struct cycle {
 	char *addr;
 	size_t size;
 	int pagemap;
@@ -53,8 +53,9 @@ static struct cycle {
 	int uffd;
 	pthread_t handler;
 	bool written[PAGES];
-} cycle = { .uffd = -1 };
+};
 
+static struct cycle cycle = { .uffd = -1 };
 static struct page_region regions[PAGES];
 static __u64 entries[PAGES];
 

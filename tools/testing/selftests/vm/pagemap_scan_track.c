@@ -475,9 +475,9 @@ TEST_F_TIMEOUT(track, calls_for_a_granule_each_are_the_same, TIMEOUT)
 		scan.vec = &region;
 		scan.vec_len = 1;
 		regions = scan_call(self->tracking.pagemap, &scan);
+		/* Of a huge page, it may be the page alone that was written */
 		wrong += scan_check(&scan, regions) ||
-			 scan_pages(&region, regions) != some_granules(mem, i) *
-			 (size / page_size());
+			 regions != some_granules(mem, i);
 	}
 	EXPECT_EQ(0, wrong);
 	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
