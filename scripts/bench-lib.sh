@@ -5,7 +5,19 @@ results=$build/bench/results	# what programs printed: ROW <tab> UNIT <tab> NUMBE
 status=0			# 1: a goal is not reached
 mkdir -p "$results"
 
-# compare NAME OURS THEIRS: a table of two results, and the goals of its rows.
+# prepare KERNEL...: build those, and the programs
+prepare()
+{
+	local kernel
+	"$top/scripts/setup" bench
+	"$top/scripts/prepare-peer"
+	"$top/scripts/build-selftests" ours
+	for kernel; do
+		"$top/scripts/build-kernel" "$kernel"
+	done
+}
+
+# compare NAME TITLE THEIRS: a table of two results, and the goals of its rows.
 # A goal with % is that much of theirs.  Status 1 where one is not reached.
 compare()
 {

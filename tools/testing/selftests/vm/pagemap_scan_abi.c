@@ -403,6 +403,22 @@ TEST_F_TIMEOUT(abi, long_range_gives_maximal_regions, TIMEOUT)
 	free(vec);
 }
 
+/* Have every other page of memory there, and room for a region for each. */
+static int scan_every_other(struct scan *scan, char *p, size_t pages)
+{
+	size_t i;
+
+	if (!p || madvise(p, pages * page_size(), MADV_NOHUGEPAGE))
+		return -1;
+	for (i = 0; i < pages; i += 2)
+		touch_read(p + i * page_size());
+	scan->start = address(p);
+	scan->end = scan->start + pages * page_size();
+	scan->vec_len = pages;
+	scan->vec = calloc(scan->vec_len, sizeof(*scan->vec));
+	return scan->vec ? 0 : -1;
+}
+
 TEST_F_TIMEOUT(abi, more_regions_than_fit_one_buffer, TIMEOUT)
 {
 	size_t pages = 16384, i;
@@ -410,14 +426,7 @@ TEST_F_TIMEOUT(abi, more_regions_than_fit_one_buffer, TIMEOUT)
 	struct scan scan = self->scan;
 	long regions;
 
-	ASSERT_TRUE(!!p);
-	ASSERT_EQ(0, madvise(p, pages * page_size(), MADV_NOHUGEPAGE));
-	for (i = 0; i < pages; i += 2)
-		touch_read(p + i * page_size());
-	scan.start = address(p);
-	scan.end = scan.start + pages * page_size();
-	scan.vec_len = pages;
-	scan.vec = calloc(scan.vec_len, sizeof(*scan.vec));
+	ASSERT_EQ(0, scan_every_other(&scan, p, pages));
 	regions = scan_call(self->pagemap, &scan);
 	EXPECT_EQ(0, scan_check(&scan, regions));
 	ASSERT_EQ(pages / 2, regions);
@@ -452,14 +461,7 @@ TEST_F_TIMEOUT(abi, waiting_for_the_lock_changes_no_answer, TIMEOUT)
 	pthread_t thread;
 	bool stop = false;
 
-	ASSERT_TRUE(!!p);
-	ASSERT_EQ(0, madvise(p, pages * page_size(), MADV_NOHUGEPAGE));
-	for (i = 0; i < pages; i += 2)
-		touch_read(p + i * page_size());
-	scan.start = address(p);
-	scan.end = scan.start + pages * page_size();
-	scan.vec_len = pages;
-	scan.vec = calloc(scan.vec_len, sizeof(*scan.vec));
+	ASSERT_EQ(0, scan_every_other(&scan, p, pages));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, map_and_unmap, &stop));
 	for (round = 0; round < 20 && !wrong; round++) {
 		long regions = scan_call(self->pagemap, &scan);

@@ -24,7 +24,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "pagemap_scan_util.h"
@@ -103,14 +102,6 @@ struct bench {
 	struct page_region *vec;
 	long regions;
 };
-
-static unsigned long long nanoseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
-}
 
 /* Write one of so many pages, each time something else. */
 static void write_pages(struct bench *bench, unsigned int every)
@@ -424,24 +415,16 @@ static const struct row rows[] = {
 	{ "cold-words", "word", add_words, ANON, .cold = true },
 };
 
-static bool asked_for(const struct row *row, int argc, char **argv)
-{
-	int i;
-
-	for (i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], row->name))
-			return true;
-	}
-	return argc <= 1 && !row->cold;
-}
-
 int main(int argc, char **argv)
 {
 	int result = 0;
 	size_t i;
 
 	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		if (asked_for(&rows[i], argc, argv) && time_row(&rows[i]))
+		if (!asked_for(rows[i].name, argc, argv) ||
+		    (rows[i].cold && argc < 2))
+			continue;
+		if (time_row(&rows[i]))
 			result = 1;
 	}
 	return result;

@@ -26,7 +26,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../kselftest.h"
@@ -48,14 +47,6 @@ struct row {
 	bool populate;
 	bool file;
 };
-
-static unsigned long long nanoseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
-}
 
 static int write_all(char *addr, size_t size)
 {
@@ -170,17 +161,6 @@ static int time_row(const struct row *row)
 	}
 	printf("%s\tpage\t%.1f\n", row->name, (double)best / PAGES);
 	return 0;
-}
-
-static bool asked_for(const char *name, int argc, char **argv)
-{
-	int i;
-
-	for (i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], name))
-			return true;
-	}
-	return argc <= 1;
 }
 
 int main(int argc, char **argv)

@@ -25,7 +25,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 #include <linux/userfaultfd.h>
 
@@ -248,14 +247,6 @@ static const struct means all_means[] = {
 
 static const unsigned int percents[] = { 1, 10, 100 };
 
-static unsigned long long nanoseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
-}
-
 /* One round.  Return: nanoseconds, or 0 where it failed. */
 static unsigned long long time_cycle(const struct means *means,
 				     unsigned int percent)
@@ -306,17 +297,6 @@ static int time_row(const struct means *means, const char *name,
 	}
 	printf("%s\tpage\t%.1f\n", name, (double)best / PAGES);
 	return 0;
-}
-
-static bool asked_for(const char *name, int argc, char **argv)
-{
-	int i;
-
-	for (i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], name))
-			return true;
-	}
-	return argc < 2;
 }
 
 int main(int argc, char **argv)

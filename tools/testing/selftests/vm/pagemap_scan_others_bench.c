@@ -28,7 +28,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../kselftest.h"
@@ -42,14 +41,6 @@
 #endif
 
 static bool stop;
-
-static unsigned long long nanoseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
-}
 
 static int run_on(int processor)
 {
@@ -317,17 +308,6 @@ static const struct {
 	{ "mmap-wait-16-gib", time_waiting },
 	{ "memory-of-a-call", measure_memory },
 };
-
-static bool asked_for(const char *name, int argc, char **argv)
-{
-	int i;
-
-	for (i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], name))
-			return true;
-	}
-	return argc < 2;
-}
 
 int main(int argc, char **argv)
 {

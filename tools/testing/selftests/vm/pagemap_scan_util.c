@@ -90,29 +90,55 @@ size_t huge_size(void)
 }
 
 /**
- * seconds() - read a clock
+ * nanoseconds() - a clock for measuring intervals
  *
- * Return: seconds since some time in the past.
+ * Return: nanoseconds since some time in the past.
  */
-time_t seconds(void)
+unsigned long long nanoseconds(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
+	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
 /**
- * milliseconds() - read the same clock more finely
+ * milliseconds() - the same in milliseconds
  *
  * Return: milliseconds since some time in the past.
  */
 unsigned long milliseconds(void)
 {
-	struct timespec now;
+	return nanoseconds() / 1000000;
+}
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000UL + now.tv_nsec / 1000000;
+/**
+ * seconds() - the same in seconds
+ *
+ * Return: seconds since some time in the past.
+ */
+time_t seconds(void)
+{
+	return nanoseconds() / 1000000000;
+}
+
+/**
+ * asked_for() - whether the command line asks for a row, or for all
+ * @name:	the row's name
+ * @argc:	how many words the command line has
+ * @argv:	these words; those behind the first name rows
+ *
+ * Return: whether @name is one of them, or there are none.
+ */
+bool asked_for(const char *name, int argc, char **argv)
+{
+	int i;
+
+	for (i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], name))
+			return true;
+	}
+	return argc < 2;
 }
 
 /**

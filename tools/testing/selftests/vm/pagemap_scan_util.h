@@ -95,8 +95,10 @@ long tunable_read(const char *path);
 int tunable_write(const char *path, const char *value);
 int tunable_set(const char *path, const char *value);
 
-time_t seconds(void);
+unsigned long long nanoseconds(void);
 unsigned long milliseconds(void);
+time_t seconds(void);
+bool asked_for(const char *name, int argc, char **argv);
 unsigned long test_duration(unsigned long normal);
 size_t page_size(void);
 size_t huge_size(void);
