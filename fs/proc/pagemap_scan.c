@@ -602,7 +602,8 @@ static void pagemap_scan_set_kind(const struct pagemap_scan *scan,
 	    scan->vma->vm_flags & (VM_IO | VM_MIXEDMAP)) {
 		/* The zero page may stand there like any other */
 		looks = true;
-		kind->look = PAGEMAP_SCAN_LOOK_PAGE;
+		kind->look = scan->file == PAGEMAP_SCAN_FILE_LOOK ?
+			     PAGEMAP_SCAN_LOOK_PAGE : PAGEMAP_SCAN_LOOK_ZERO;
 	} else if (scan->file == PAGEMAP_SCAN_FILE_LOOK) {
 		/* In a private mapping, a page that can be written is a copy */
 		key |= pagemap_scan_bits(pte_mkwrite(pte)) ^
@@ -620,6 +621,7 @@ static void pagemap_scan_set_kind(const struct pagemap_scan *scan,
 	kind->look_key = key;
 	kind->mapped = pagemap_scan_mapped_categories(scan, addr, pte);
 	kind->anon = !kind->mapped;
+	kind->zero = kind->mapped == PAGE_IS_PFNZERO;
 }
 
 static noinline bool
@@ -646,6 +648,8 @@ pagemap_scan_looks_like(const struct pagemap_scan *scan,
 	 */
 	if (kind->look == PAGEMAP_SCAN_LOOK_ANON)
 		return !!PageAnon(pte_page(pte)) == kind->anon;
+	if (kind->look == PAGEMAP_SCAN_LOOK_ZERO)
+		return !!is_zero_pfn(pte_pfn(pte)) == kind->zero;
 	return pagemap_scan_maps_same(scan, kind,
 				      pagemap_scan_addr(origin, ptep), pte);
 }
@@ -723,6 +727,25 @@ pagemap_scan_block_is_kind(u64 ones, u64 zeros, const pte_t *ptep)
 	return true;
 }
 
+/*
+ * The first entry from @ptep to @end that is not of @kind, which is not that of
+ * the zero page, where no bit tells that one: a loop of its own, which takes
+ * half as long.
+ */
+static pte_t *pagemap_scan_find_zero(const struct pagemap_scan_kind *kind,
+				     pte_t *ptep, pte_t *end)
+{
+	u64 value = kind->look_value, key = kind->look_key;
+
+	PAGEMAP_SCAN_UNROLL(4)
+	for (; ptep < end; ptep++) {
+		if ((pagemap_scan_bits(*ptep) ^ value) & key ||
+		    is_zero_pfn(pte_pfn(*ptep)))
+			break;
+	}
+	return ptep;
+}
+
 /* The first entry from @ptep to @end that is not of @kind, of a long run. */
 static noinline pte_t *
 pagemap_scan_end_of_long_run(const struct pagemap_scan *scan,
@@ -732,6 +755,9 @@ pagemap_scan_end_of_long_run(const struct pagemap_scan *scan,
 	u64 ones = kind->value & kind->key;
 	u64 zeros = ~kind->value & kind->key;
 
+	if (kind->look_key && kind->look == PAGEMAP_SCAN_LOOK_ZERO &&
+	    !kind->zero)
+		return pagemap_scan_find_zero(kind, ptep, end);
 	if (kind->look_key) {
 		while (ptep < end &&
 		       pagemap_scan_looks_like(scan, kind, origin, ptep))

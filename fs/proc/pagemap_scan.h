@@ -79,6 +79,7 @@ struct pagemap_scan_request {
  * @mapped:	categories that the entry is in because of the page it maps, where
  *		@look_key is set
  * @anon:	whether @mapped says that the page is anonymous
+ * @zero:	whether it says that the page is the zero page
  * @categories:	categories that are reported
  * @matches:	whether the entries match the request
  * @protects:	whether such pages are to be write-protected
@@ -88,10 +89,12 @@ struct pagemap_scan_kind {
 	u64 key;
 	enum {
 		PAGEMAP_SCAN_LOOK_ANON,	/* is it anonymous? */
+		PAGEMAP_SCAN_LOOK_ZERO,	/* is it the zero page? */
 		PAGEMAP_SCAN_LOOK_PAGE,	/* is it a file's, or the zero page? */
 	} look;
 	bool all_ones;
 	bool anon;
+	bool zero;
 	bool matches;
 	bool protects;
 	u64 look_value;
