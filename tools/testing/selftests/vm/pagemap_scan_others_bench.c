@@ -11,7 +11,9 @@
  * flushes-1-gib: interrupts that flush the TLBs of other processors, for a call
  *	that protects each page of 1 GiB, while a thread runs elsewhere
  * mmap-wait-16-gib: the longest time, in microseconds, that one of many calls
- *	of mmap() takes while another thread scans 16 GiB again and again
+ *	of mmap() takes while another thread scans 16 GiB again and again; the
+ *	shortest that it was in some seconds, as the machine under a guest stops it
+ *	now and then for longer than all that
  * mmap-alone: the same while nobody scans
  * memory-of-a-call: bytes of slab memory that a call holds on to while it
  *	copies its regions out; the mean of many such calls, more exact than a page
@@ -34,7 +36,9 @@
 #include "pagemap_scan_util.h"
 
 #define GIB		((size_t)1 << 30)
-#define SECONDS		10
+/* In each, 16 GiB are scanned at least once, whoever does it. */
+#define WINDOWS		5
+#define SECONDS		4
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ	22
@@ -151,7 +155,8 @@ static void *scan_again(void *arg)
 	return arg;
 }
 
-static int time_mmap(const char *name)
+/* The longest time that it takes, in nanoseconds, or 0 where it fails. */
+static unsigned long long longest_mmap(void)
 {
 	unsigned long long longest = 0, enough;
 
@@ -163,13 +168,27 @@ static int time_mmap(const char *name)
 
 		time = nanoseconds() - begin;
 		if (page == MAP_FAILED || munmap(page, page_size()))
-			return -1;
+			return 0;
 		if (time > longest)
 			longest = time;
 		if (begin > enough)
-			break;
+			return longest;
 	}
-	printf("%s\tus\t%.0f\n", name, longest / 1000.);
+}
+
+static int time_mmap(const char *name)
+{
+	unsigned long long longest, least = 0;
+	int i;
+
+	for (i = 0; i < WINDOWS; i++) {
+		longest = longest_mmap();
+		if (!longest)
+			return -1;
+		if (!least || longest < least)
+			least = longest;
+	}
+	printf("%s\tus\t%.0f\n", name, least / 1000.);
 	return 0;
 }
 
