@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -533,6 +534,8 @@ enum removed {
  * @removed:	which pages the balloon took: they come back empty
  * @uffd:	asks for pages, and tells of those that are taken away
  * @faults:	how many were asked for
+ * @removals:	how many times some were taken away, as far as @uffd's reader
+ *		has noted it; madvise() returns before that
  */
 struct machine_memory {
 	char *addr;
@@ -541,6 +544,7 @@ struct machine_memory {
 	char removed[GUEST_PAGES];
 	int uffd;
 	unsigned int faults;
+	unsigned int removals;
 };
 
 static int machine_message(struct machine_memory *machine,
@@ -556,6 +560,7 @@ static int machine_message(struct machine_memory *machine,
 		for (; first < last; first += page_size())
 			machine->removed[first / page_size()] =
 				REMOVED_SINCE;
+		__atomic_fetch_add(&machine->removals, 1, __ATOMIC_RELEASE);
 		return 0;
 	case UFFD_EVENT_PAGEFAULT:
 		first = message->arg.pagefault.address - address(machine->addr);
@@ -572,6 +577,18 @@ static int machine_message(struct machine_memory *machine,
 	default:
 		return -1;
 	}
+}
+
+/* Give a page back; all that follows finds it noted. */
+static int machine_remove(struct machine_memory *machine, void *page, int advice)
+{
+	unsigned int removals = machine->removals + 1;
+
+	if (madvise(page, page_size(), advice))
+		return -1;
+	while (__atomic_load_n(&machine->removals, __ATOMIC_ACQUIRE) < removals)
+		sched_yield();
+	return 0;
 }
 
 static void *provide_memory(void *argument)
@@ -729,8 +746,8 @@ TEST_F_TIMEOUT(machine, snapshots_hold_what_the_machine_has, TIMEOUT)
 				touch_read(p);
 				break;
 			case 1:
-				ASSERT_EQ(0, madvise(p, page_size(),
-						     variant->take));
+				ASSERT_EQ(0, machine_remove(memory, p,
+							    variant->take));
 				expected[page] = 1;
 				break;
 			default:
