@@ -691,13 +691,17 @@ static void test_regions_of_any_length(struct kunit *test)
 static void test_chunk_ends_when_its_budget_does(struct kunit *test)
 {
 	struct pagemap_scan scan = { .budget = 3, .pos = 1 };
+	struct user_memory memory;
 
+	user_memory_get(test, &memory, PAGE_SIZE);
+	scan.mm = memory.mm;
 	KUNIT_EXPECT_EQ(test, pagemap_scan_charge(&scan, PAGE_SIZE, 2), 0);
 	KUNIT_EXPECT_EQ(test, pagemap_scan_charge(&scan, PAGE_SIZE, 2), 0);
 	KUNIT_EXPECT_EQ(test, scan.pos, 1UL);
 	KUNIT_EXPECT_EQ(test, pagemap_scan_charge(&scan, PAGE_SIZE, 2),
 			PAGEMAP_SCAN_PAUSE);
 	KUNIT_EXPECT_EQ(test, scan.pos, PAGE_SIZE);
+	user_memory_put(&memory);
 }
 
 static int wait_for_lock(void *data)

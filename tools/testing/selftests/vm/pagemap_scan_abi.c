@@ -353,13 +353,17 @@ TEST_F_TIMEOUT(abi, small_calls_give_the_same_as_a_large_one, TIMEOUT)
 	}
 }
 
+/* More pages than the kernel looks at in one go, also where nobody waits. */
+#define MANY_PAGES	(18 * 8192)
+
 /*
  * More pages, page tables and regions than the kernel handles in one go, with
  * a region across every border at which it may stop.
  */
 TEST_F_TIMEOUT(abi, long_range_gives_maximal_regions, TIMEOUT)
 {
-	size_t size = 512UL << 20, touched = 0, offset, length;
+	size_t size = 1UL << 30, many = MANY_PAGES * page_size();
+	size_t touched = 0, offset, length;
 	char *p = reserve_addresses(size, huge_size());
 	struct scan scan = self->scan;
 	long regions, expected = 0;
@@ -378,14 +382,14 @@ TEST_F_TIMEOUT(abi, long_range_gives_maximal_regions, TIMEOUT)
 	ASSERT_EQ(1, scan_call(self->pagemap, &scan));
 	EXPECT_EQ(scan.end, vec[0].end);
 
-	/* One region: zero pages all over the first 64 MiB. */
-	for (offset = 0; offset < (64UL << 20); offset += page_size())
+	/* One region: zero pages all over the first part. */
+	for (offset = 0; offset < many; offset += page_size())
 		touch_read(p + offset);
 	ASSERT_EQ(2, scan_call(self->pagemap, &scan));
-	EXPECT_EQ(scan.start + (64UL << 20), vec[0].end);
+	EXPECT_EQ(scan.start + many, vec[0].end);
 
 	/* Regions around each border of a page table, and between. */
-	for (offset = 64UL << 20; offset < size; offset += huge_size() / 4) {
+	for (offset = many; offset < size; offset += huge_size() / 4) {
 		length = (1 + offset / (huge_size() / 4) % 5) * page_size();
 		memset(p + offset - page_size(), 1, length + page_size());
 		touched += length / page_size() + 1;
@@ -444,6 +448,27 @@ TEST_F_TIMEOUT(abi, more_regions_than_fit_one_buffer, TIMEOUT)
 	munmap(p, pages * page_size());
 }
 
+/* Those that come after a page table that was taken as a whole. */
+TEST_F_TIMEOUT(abi, max_pages_are_counted_over_page_tables, TIMEOUT)
+{
+	size_t pages = 4 * huge_size() / page_size(), max_pages;
+	char *p = map_pages(pages, PROT_READ | PROT_WRITE);
+	struct scan scan = self->scan;
+
+	ASSERT_EQ(0, scan_every_other(&scan, p, pages));
+	for (max_pages = 1; max_pages < pages; max_pages += 85) {
+		long regions;
+
+		scan.max_pages = max_pages;
+		regions = scan_call(self->pagemap, &scan);
+		EXPECT_EQ(0, scan_check(&scan, regions));
+		EXPECT_EQ(max_pages < pages / 2 ? max_pages : pages / 2,
+			  scan_pages(scan.vec, regions));
+	}
+	free(scan.vec);
+	munmap(p, pages * page_size());
+}
+
 static void *map_and_unmap(void *arg)
 {
 	bool *stop = arg;
@@ -453,18 +478,21 @@ static void *map_and_unmap(void *arg)
 	return NULL;
 }
 
-/* A call goes on from where it dropped the lock for somebody who waited. */
+/* A call goes on from where it dropped the lock, and for whom it did so. */
 TEST_F_TIMEOUT(abi, waiting_for_the_lock_changes_no_answer, TIMEOUT)
 {
-	size_t pages = 65536, i, round, wrong = 0;
-	char *p = map_pages(pages, PROT_READ | PROT_WRITE);
+	size_t pages = MANY_PAGES, i, round, wrong = 0;
+	char *p = reserve_addresses(pages * page_size(), huge_size());
 	struct scan scan = self->scan;
 	pthread_t thread;
 	bool stop = false;
 
+	/* The page is there at which a page table, and maybe a chunk, begins. */
+	ASSERT_TRUE(!!p);
+	ASSERT_EQ(0, map_fixed(p, pages * page_size(), PROT_READ | PROT_WRITE));
 	ASSERT_EQ(0, scan_every_other(&scan, p, pages));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, map_and_unmap, &stop));
-	for (round = 0; round < 20 && !wrong; round++) {
+	for (round = 0; round < 10 && !wrong; round++) {
 		long regions = scan_call(self->pagemap, &scan);
 
 		wrong += scan_check(&scan, regions) ||

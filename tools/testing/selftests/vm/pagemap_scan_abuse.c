@@ -2057,15 +2057,17 @@ TEST_F_TIMEOUT(crowd, many_calls_leave_nothing_in_the_slabs, TIMEOUT)
 	close(pagemap);
 }
 
+/* More than are checked in one go, also where nobody waits. */
 TEST_F_TIMEOUT(crowd, more_mappings_than_a_chunk_are_checked_first, TIMEOUT)
 {
-	const size_t pages = 8401, size = pages * page_size();
+	const size_t pages = 17 * 8192 + 1, size = pages * page_size();
 	int uffd = uffd_create_async(), pagemap = pagemap_open(getpid());
 	char *p = map_pages(pages, PROT_READ | PROT_WRITE);
 	struct scan scan = group_scan(p, size, PAGEMAP_WP_ENGAGE |
 					       PAGEMAP_WP_REQUIRED);
 	size_t i;
 
+	ASSERT_EQ(0, tunable_write("/proc/sys/vm/max_map_count", "200000"));
 	ASSERT_EQ(0, uffd_register(uffd, p, size, UFFDIO_REGISTER_MODE_WP,
 				   NULL));
 	for (i = 1; i < pages; i += 2)

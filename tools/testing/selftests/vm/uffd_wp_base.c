@@ -276,6 +276,16 @@ FIXTURE_TEARDOWN(memory)
 	close(self->uffd);
 }
 
+/* Let the caller run there only, as two that meet must not take turns. */
+static void run_on(int processor)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(processor, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
 /* Writes to a granule again and again. */
 struct rewriter {
 	struct memory *mem;
@@ -287,6 +297,7 @@ static void *write_again(void *argument)
 {
 	struct rewriter *rewriter = argument;
 
+	run_on(1);
 	while (!__atomic_load_n(&rewriter->stop, __ATOMIC_RELAXED)) {
 		memory_write(rewriter->mem, 0);
 		__atomic_fetch_add(&rewriter->writes, 1, __ATOMIC_RELAXED);
@@ -323,6 +334,7 @@ TEST_F_TIMEOUT(memory, writer_waits_only_while_it_is_protected, TIMEOUT)
 	pthread_t thread;
 
 	ASSERT_EQ(0, uffd_protect(self->uffd, mem->addr, mem->size, false));
+	run_on(0);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, write_again, &rewriter));
 	for (round = 0; !stuck && (round < 50 || milliseconds() < end);
 	     round++) {
