@@ -299,6 +299,11 @@ static void *write_again(void *argument)
 
 	run_on(1);
 	while (!__atomic_load_n(&rewriter->stop, __ATOMIC_RELAXED)) {
+		unsigned int i, pause = rewriter->writes % 61 * 100;
+
+		/* Else the fault begins before the protection has ended. */
+		for (i = 0; i < pause; i++)
+			__asm__ volatile ("");
 		memory_write(rewriter->mem, 0);
 		__atomic_fetch_add(&rewriter->writes, 1, __ATOMIC_RELAXED);
 	}
