@@ -39,7 +39,11 @@
 	 PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_PFNZERO |		\
 	 PAGE_IS_HUGE | PAGE_IS_SOFT_DIRTY)
 
-#define PAGEMAP_SCAN_FLAGS	(PAGEMAP_WP_ENGAGE | PAGEMAP_WP_REQUIRED)
+#define PAGEMAP_SCAN_FLAGS						\
+	(PAGEMAP_WP_ENGAGE | PAGEMAP_WP_REQUIRED | PAGEMAP_WP_FOREIGN)
+
+/* There, the next bit is mainline's to give a meaning. */
+#define PAGEMAP_SCAN_PM_FLAGS	(PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC)
 
 /* Regions that are gathered before they are copied out, 4 KiB with the first */
 #define PAGEMAP_SCAN_MAX_REGIONS	169
@@ -135,7 +139,7 @@ static int pagemap_scan_decode_pm(struct pagemap_scan_request *request,
 	u64 masks = arg->category_inverted | arg->category_mask |
 		    arg->category_anyof_mask | arg->return_mask;
 
-	if (arg->flags & ~(u64)PAGEMAP_SCAN_FLAGS ||
+	if (arg->flags & ~(u64)PAGEMAP_SCAN_PM_FLAGS ||
 	    masks & ~(u64)PAGEMAP_SCAN_CATEGORIES)
 		return -EINVAL;
 	if (arg->start != (unsigned long)arg->start ||
@@ -468,7 +472,47 @@ static int pagemap_scan_charge(struct pagemap_scan *scan, unsigned long addr,
 	return 0;
 }
 
+/* Who sees what */
+
+/*
+ * Whether the caller is to see that a VMA is registered for write-protection.
+ *
+ * A process that is tracked from outside, by PAGEMAP_USERFAULTFD, goes on as if
+ * nobody looked: otherwise, a program that drops or saves what is written would
+ * miss pages.  With PAGEMAP_WP_FOREIGN the one outside sees nothing else: it
+ * must not protect what the process tracks itself, also where that began only
+ * a moment ago.
+ *
+ * Called with the mmap lock held, which keeps the registration.
+ */
+static bool pagemap_scan_sees_wp(const struct pagemap_scan *scan,
+				 struct vm_area_struct *vma)
+{
+	bool own = scan->mm == current->mm;
+	bool foreign;
+
+	if (!userfaultfd_wp(vma))
+		return false;
+	foreign = userfaultfd_is_foreign(vma);
+	if (scan->request->flags & PAGEMAP_WP_FOREIGN)
+		return foreign && !own;
+	return !foreign || !own;
+}
+
+/* Whether the caller can protect the pages of a VMA.  Called like that, too. */
+static bool pagemap_scan_can_protect(const struct pagemap_scan *scan,
+				     struct vm_area_struct *vma)
+{
+	return userfaultfd_wp_async(vma) && pagemap_scan_sees_wp(scan, vma);
+}
+
 /* Categories */
+
+/* What a populated entry is in because it is protected, or is not. */
+static u64 pagemap_scan_written(const struct pagemap_scan *scan, bool protected)
+{
+	return protected && !scan->wp_hidden ? 0 : PAGE_IS_WRITTEN;
+}
 
 static u64 pagemap_scan_page_categories(struct page *page)
 {
@@ -503,8 +547,7 @@ static u64 pagemap_scan_pte_categories(const struct pagemap_scan *scan,
 
 	if (pte_present(pte)) {
 		categories |= PAGE_IS_PRESENT;
-		if (!pte_uffd_wp(pte))
-			categories |= PAGE_IS_WRITTEN;
+		categories |= pagemap_scan_written(scan, pte_uffd_wp(pte));
 		if (pte_soft_dirty(pte))
 			categories |= PAGE_IS_SOFT_DIRTY;
 		categories |= pagemap_scan_mapped_categories(scan, addr, pte);
@@ -521,8 +564,7 @@ static u64 pagemap_scan_pte_categories(const struct pagemap_scan *scan,
 
 		categories |= is_migration_entry(entry) ? PAGE_IS_PRESENT :
 							  PAGE_IS_SWAPPED;
-		if (!pte_swp_uffd_wp(pte))
-			categories |= PAGE_IS_WRITTEN;
+		categories |= pagemap_scan_written(scan, pte_swp_uffd_wp(pte));
 		if (scan->file != PAGEMAP_SCAN_FILE_NONE &&
 		    is_pfn_swap_entry(entry)) {
 			struct page *page = pfn_swap_entry_to_page(entry);
@@ -582,7 +624,7 @@ static void pagemap_scan_set_kind(const struct pagemap_scan *scan,
 
 	key = value & _PAGE_PRESENT ? _PAGE_PRESENT :
 				      _PAGE_PRESENT | _PAGE_PROTNONE;
-	if (scan->wanted & PAGE_IS_WRITTEN)
+	if (scan->wanted & PAGE_IS_WRITTEN && !scan->wp_hidden)
 		key |= pagemap_scan_bits(pte_mkuffd_wp(pte)) ^
 		       pagemap_scan_bits(pte_clear_uffd_wp(pte));
 	if (scan->wanted & PAGE_IS_SOFT_DIRTY)
@@ -1313,8 +1355,7 @@ static u64 pagemap_scan_pmd_categories(const struct pagemap_scan *scan,
 	struct page *page = NULL;
 
 	if (pmd_present(pmd)) {
-		if (!pmd_uffd_wp(pmd))
-			categories |= PAGE_IS_WRITTEN;
+		categories |= pagemap_scan_written(scan, pmd_uffd_wp(pmd));
 		if (pmd_soft_dirty(pmd))
 			categories |= PAGE_IS_SOFT_DIRTY;
 		if (is_huge_zero_pmd(pmd))
@@ -1323,8 +1364,7 @@ static u64 pagemap_scan_pmd_categories(const struct pagemap_scan *scan,
 			page = pmd_page(pmd);
 	} else {
 		/* Only a huge page under migration stands in such a PMD */
-		if (!pmd_swp_uffd_wp(pmd))
-			categories |= PAGE_IS_WRITTEN;
+		categories |= pagemap_scan_written(scan, pmd_swp_uffd_wp(pmd));
 		if (pmd_swp_soft_dirty(pmd))
 			categories |= PAGE_IS_SOFT_DIRTY;
 		if (scan->file != PAGEMAP_SCAN_FILE_NONE)
@@ -1582,8 +1622,7 @@ static u64 pagemap_scan_hugetlb_categories(const struct pagemap_scan *scan,
 		return scan->hole_categories;
 
 	if (pte_present(pte)) {
-		if (!huge_pte_uffd_wp(pte))
-			categories |= PAGE_IS_WRITTEN;
+		categories |= pagemap_scan_written(scan, huge_pte_uffd_wp(pte));
 		if (scan->file != PAGEMAP_SCAN_FILE_NONE)
 			page = pte_page(pte);
 	} else {
@@ -1593,8 +1632,7 @@ static u64 pagemap_scan_hugetlb_categories(const struct pagemap_scan *scan,
 			return categories & scan->wanted;
 		if (!is_migration_entry(entry))
 			return 0;
-		if (!pte_swp_uffd_wp(pte))
-			categories |= PAGE_IS_WRITTEN;
+		categories |= pagemap_scan_written(scan, pte_swp_uffd_wp(pte));
 		if (scan->file != PAGEMAP_SCAN_FILE_NONE)
 			page = pfn_swap_entry_to_page(entry);
 	}
@@ -1859,7 +1897,7 @@ static int pagemap_scan_test_walk(unsigned long start, unsigned long end,
 	if (ret)
 		return ret;
 
-	if (!userfaultfd_wp_async(vma)) {
+	if (!pagemap_scan_can_protect(scan, vma)) {
 		if (flags & PAGEMAP_WP_REQUIRED)
 			return -EPERM;
 		if (flags & PAGEMAP_WP_ENGAGE)
@@ -1875,13 +1913,14 @@ static int pagemap_scan_pre_vma(unsigned long start, unsigned long end,
 	struct vm_area_struct *vma = walk->vma;
 	u64 categories = 0;
 
-	if (userfaultfd_wp_async(vma))
+	if (pagemap_scan_can_protect(scan, vma))
 		categories |= PAGE_IS_WPALLOWED;
 	if (IS_ENABLED(CONFIG_MEM_SOFT_DIRTY) && vma->vm_flags & VM_SOFTDIRTY)
 		categories |= PAGE_IS_SOFT_DIRTY;
 	scan->vma = vma;
 	scan->vma_categories = categories;
-	if (userfaultfd_wp(vma))
+	scan->wp_hidden = !pagemap_scan_sees_wp(scan, vma);
+	if (!scan->wp_hidden)
 		categories |= PAGE_IS_WRITTEN;
 	scan->hole_categories = categories & scan->wanted;
 
@@ -2077,7 +2116,7 @@ static int pagemap_scan_check_allowed(struct pagemap_scan *scan,
 	struct vm_area_struct *vma;
 
 	for_each_vma_range(vmi, vma, scan->request->end) {
-		if (!userfaultfd_wp_async(vma))
+		if (!pagemap_scan_can_protect(scan, vma))
 			return -EPERM;
 		if (pagemap_scan_charge(scan, scan->pos, 1))
 			return PAGEMAP_SCAN_PAUSE;
@@ -2212,7 +2251,7 @@ void pagemap_scan_undo(struct pagemap_scan *scan)
 
 		addr = max(addr, vma->vm_start);
 		end = min(last, vma->vm_end);
-		if (userfaultfd_wp_async(vma)) {
+		if (pagemap_scan_can_protect(scan, vma)) {
 			unsigned long size = vma_kernel_pagesize(vma);
 
 			/* A hugetlb page that the range cuts was left alone */

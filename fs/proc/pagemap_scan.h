@@ -132,6 +132,8 @@ struct pagemap_scan_kind {
  * @vma:	the VMA that is walked
  * @vma_categories: categories that every entry of the VMA has
  * @hole_categories: categories of an empty entry of the VMA
+ * @wp_hidden:	whether an entry's write-protection is none, or is not for the
+ *		caller to see
  * @file:	which pages of the VMA are in PAGE_IS_FILE
  * @kinds:	the kinds of entries that were seen last
  * @nr_kinds:	how many there are
@@ -167,6 +169,7 @@ struct pagemap_scan {
 	struct vm_area_struct *vma;
 	u64 vma_categories;
 	u64 hole_categories;
+	bool wp_hidden;
 	enum {
 		PAGEMAP_SCAN_FILE_NONE,	/* none is, or nobody asked */
 		PAGEMAP_SCAN_FILE_ALL,

@@ -172,7 +172,8 @@ static void test_decode_knows_each_bit(struct kunit *test)
 	int bit;
 
 	for (bit = 0; bit < 64; bit++) {
-		int flag = bit < 2 ? 0 : -EINVAL;
+		int flag = bit < 3 ? 0 : -EINVAL;
+		int pm_flag = bit < 2 ? 0 : -EINVAL;
 		int category = bit < 8 ? 0 : -EINVAL;
 
 		EXPECT_DECODE(flags, 1ULL << bit, flag);
@@ -180,7 +181,7 @@ static void test_decode_knows_each_bit(struct kunit *test)
 		EXPECT_DECODE(anyof_mask, 1ULL << bit, category);
 		EXPECT_DECODE(excluded_mask, 1ULL << bit, category);
 		EXPECT_DECODE(return_mask, 1ULL << bit, category);
-		EXPECT_DECODE_PM(flags, 1ULL << bit, flag);
+		EXPECT_DECODE_PM(flags, 1ULL << bit, pm_flag);
 		EXPECT_DECODE_PM(category_inverted, 1ULL << bit, category);
 		EXPECT_DECODE_PM(category_mask, 1ULL << bit, category);
 		EXPECT_DECODE_PM(category_anyof_mask, 1ULL << bit, category);
