@@ -16,6 +16,9 @@
 #include "pagemap-scan-categories.h"
 #include "pagemap-scan-options.h"
 
+/* The longest time that an option takes, so that no sum of times overflows. */
+#define LONGEST_TIME		(1000000 * 1000000000ULL)
+
 /**
  * struct arguments - what parse_arguments() hands to its parser
  * @name: the subcommand
@@ -291,5 +294,55 @@ int parse_size(const char *option, const char *text, __u64 *size,
 			    "--%s: '%s' is not a size, such as 65536, 64K, 2M or 1G",
 			    option, text);
 	*size <<= shift;
+	return 0;
+}
+
+/**
+ * parse_time - read a length of time
+ * @option: name of the option, for the error
+ * @text: a number, also with a fraction, above 0
+ * @unit: nanoseconds in what it counts
+ * @nanoseconds: receives the time
+ * @failure: receives the error
+ *
+ * Return: 0, or -1 with an error noted.
+ */
+int parse_time(const char *option, const char *text, __u64 unit,
+	       __u64 *nanoseconds, struct failure *failure)
+{
+	double number;
+	char *end;
+
+	errno = 0;
+	number = strtod(text, &end) * unit;
+	/* strtod() would also take blanks, a sign, hex and infinity. */
+	if (errno || *end || text[strspn(text, "0123456789.")] ||
+	    !(number >= 1) || number > LONGEST_TIME)
+		return fail(failure, STATUS_USAGE,
+			    "--%s: '%s' is not a time above 0, such as 0.5 or 10",
+			    option, text);
+	*nanoseconds = number;
+	return 0;
+}
+
+/**
+ * parse_count - read a number of things
+ * @option: name of the option, for the error
+ * @text: the number, above 0
+ * @count: receives it
+ * @failure: receives the error
+ *
+ * Return: 0, or -1 with an error noted.
+ */
+int parse_count(const char *option, const char *text, __u64 *count,
+		struct failure *failure)
+{
+	char *end;
+
+	errno = 0;
+	*count = strtoull(text, &end, 10);
+	if (errno || *end || *text < '0' || *text > '9' || !*count)
+		return fail(failure, STATUS_USAGE,
+			    "--%s: '%s' is not a number above 0", option, text);
 	return 0;
 }

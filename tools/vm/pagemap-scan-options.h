@@ -20,6 +20,10 @@ int parse_arguments(const char *name, const struct argp *argp, int argc,
 int parse_pid(const char *text, pid_t *pid, struct failure *failure);
 int parse_range(const char *option, const char *text,
 		struct address_range *range, struct failure *failure);
+int parse_time(const char *option, const char *text, __u64 unit,
+	       __u64 *nanoseconds, struct failure *failure);
+int parse_count(const char *option, const char *text, __u64 *count,
+		struct failure *failure);
 int parse_size(const char *option, const char *text, __u64 *size,
 	       struct failure *failure);
 

@@ -18,6 +18,8 @@
 static const struct subcommand subcommands[] = {
 	{ "show", "the pages of each mapping, by category (the default)",
 	  run_show },
+	{ "watch", "what the process writes, live", run_watch },
+	{ "record", "what the process writes, into a file", run_record },
 };
 
 static void print_help(void)

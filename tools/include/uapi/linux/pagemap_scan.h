@@ -54,6 +54,13 @@ struct page_region {
 #define PAGEMAP_WP_ENGAGE	0x01
 /* Fail with EPERM where the range meets a VMA that can't be protected. */
 #define PAGEMAP_WP_REQUIRED	0x02
+/*
+ * Look through the eyes of one who tracks another process: only what is
+ * registered by PAGEMAP_USERFAULTFD, from outside, counts as write-protected or
+ * can be.  What the process tracks itself is left alone.  Not with a struct
+ * pm_scan_arg.
+ */
+#define PAGEMAP_WP_FOREIGN	0x04
 
 /* Values of pagemap_scan_arg.size: the versions of the structure. */
 #define PAGEMAP_SCAN_ARG_SIZE_VER0	88
@@ -152,5 +159,17 @@ struct pm_scan_arg {
 /* The number that Linux 6.7 has, for a struct pm_scan_arg; works on both. */
 #define PAGEMAP_SCAN_PM	_IOC(_IOC_READ | _IOC_WRITE, 'f', 16, \
 			     sizeof(struct pm_scan_arg))
+
+/*
+ * An ioctl of /proc/PID/pagemap: a userfaultfd of that address space, to track
+ * what the process writes.  The argument is O_CLOEXEC | O_NONBLOCK, or less.
+ * Takes what ptrace(2) asks for to attach to the process.
+ *
+ * UFFDIO_API takes UFFD_FEATURE_WP_ASYNC, which it must have, and
+ * UFFD_FEATURE_WP_UNPOPULATED; UFFDIO_REGISTER takes UFFDIO_REGISTER_MODE_WP.
+ * UFFDIO_WRITEPROTECT and UFFDIO_UNREGISTER work on what it has registered.
+ * There is never anything to read.
+ */
+#define PAGEMAP_USERFAULTFD	_IO('f', 96)
 
 #endif /* _UAPI_LINUX_PAGEMAP_SCAN_H */
