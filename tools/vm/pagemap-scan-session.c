@@ -75,7 +75,11 @@ static void close_program(struct session *session)
  */
 int open_session(struct session *session, pid_t pid, struct failure *failure)
 {
-	*session = (struct session){ .pidfd = -1, .signals = -1 };
+	*session = (struct session){
+		.pidfd = -1,
+		.signals = -1,
+		.requests = -1,
+	};
 	if (open_program(session, pid, failure))
 		return -1;
 	session->pidfd = syscall(__NR_pidfd_open, pid, 0);
@@ -174,13 +178,14 @@ enum session_state session_collect(struct session *session,
 /**
  * session_wait - wait for the next collection
  * @session: the session
- * @until: nanoseconds of the monotonic clock
+ * @until: nanoseconds of the monotonic clock, or SESSION_FOREVER
  */
 enum session_event session_wait(struct session *session, __u64 until)
 {
 	struct pollfd events[] = {
 		{ .fd = session->signals, .events = POLLIN },
 		{ .fd = session->pidfd, .events = POLLIN },
+		{ .fd = session->requests, .events = POLLIN },
 	};
 	struct signalfd_siginfo signal;
 
@@ -192,7 +197,8 @@ enum session_event session_wait(struct session *session, __u64 until)
 			.tv_nsec = left % NSEC_PER_SEC,
 		};
 
-		switch (ppoll(events, ARRAY_SIZE(events), &time, NULL)) {
+		switch (ppoll(events, ARRAY_SIZE(events),
+			      until == SESSION_FOREVER ? NULL : &time, NULL)) {
 		case 0:
 			return SESSION_TIME;
 		case -1:
@@ -204,6 +210,8 @@ enum session_event session_wait(struct session *session, __u64 until)
 			       SESSION_RESIZED : SESSION_INTERRUPTED;
 		if (events[1].revents)
 			return SESSION_ENDED;
+		if (events[2].revents)
+			return SESSION_REQUESTED;
 	}
 }
 

@@ -13,6 +13,9 @@
 #define NSEC_PER_SEC	1000000000ULL
 #define NSEC_PER_MSEC	1000000ULL
 
+/* For session_wait(): no time. */
+#define SESSION_FOREVER	(~0ULL)
+
 /* Room for a command, as session_command() gives it. */
 #define COMMAND_SIZE	256
 
@@ -37,12 +40,14 @@ enum session_state {
  * @SESSION_ENDED: the process has exited
  * @SESSION_INTERRUPTED: a signal asks this program to end
  * @SESSION_RESIZED: the terminal has another size
+ * @SESSION_REQUESTED: session.requests can be read
  */
 enum session_event {
 	SESSION_TIME,
 	SESSION_ENDED,
 	SESSION_INTERRUPTED,
 	SESSION_RESIZED,
+	SESSION_REQUESTED,
 };
 
 /**
@@ -52,6 +57,7 @@ enum session_event {
  * @mappings: of the last collection
  * @pidfd: tells when it exits
  * @signals: receives the signals that ask this program to end
+ * @requests: another descriptor to wait for, the caller's, or -1
  * @time: nanoseconds of the monotonic clock, when the last collection began
  * @collecting: nanoseconds that it took
  */
@@ -61,6 +67,7 @@ struct session {
 	struct mapping_list mappings;
 	int pidfd;
 	int signals;
+	int requests;
 	__u64 time;
 	__u64 collecting;
 };

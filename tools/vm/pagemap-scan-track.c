@@ -26,6 +26,7 @@
 #include <unistd.h>
 #include <linux/userfaultfd.h>
 
+#include "pagemap-scan-ranges.h"
 #include "pagemap-scan-scan.h"
 #include "pagemap-scan-track.h"
 
@@ -35,18 +36,6 @@
 
 /* Regions that one call can report. */
 #define VEC_LEN			4096
-
-/**
- * struct range_list - ranges, in the order of addresses
- * @ranges: the ranges
- * @count: number of elements that are in use
- * @room: number of elements that are allocated
- */
-struct range_list {
-	struct address_range *ranges;
-	size_t count;
-	size_t room;
-};
 
 /**
  * struct tracker - a process that is tracked
@@ -65,27 +54,6 @@ struct tracker {
 	struct range_list arming;
 	struct page_region vec[VEC_LEN];
 };
-
-static int add_range(struct range_list *list, const struct address_range *range,
-		     struct failure *failure)
-{
-	if (list->count && list->ranges[list->count - 1].end == range->start) {
-		list->ranges[list->count - 1].end = range->end;
-		return 0;
-	}
-	if (list->count == list->room) {
-		size_t room = list->room ? 2 * list->room : 256;
-		struct address_range *larger =
-			reallocarray(list->ranges, room, sizeof(*larger));
-
-		if (!larger)
-			return fail_memory(failure);
-		list->ranges = larger;
-		list->room = room;
-	}
-	list->ranges[list->count++] = *range;
-	return 0;
-}
 
 /* Bytes of memory and swap; if that cannot be told, as much as can be. */
 static __u64 machine_memory(void)
@@ -175,8 +143,8 @@ void close_tracker(struct tracker *tracker)
 		return;
 	if (tracker->uffd >= 0)
 		close(tracker->uffd);
-	free(tracker->armed.ranges);
-	free(tracker->arming.ranges);
+	free_ranges(&tracker->armed);
+	free_ranges(&tracker->arming);
 	free(tracker);
 }
 
@@ -360,7 +328,8 @@ enum track_result collect_written(struct tracker *tracker,
 				result = TRACK_FAILED;
 			continue;
 		}
-		if (add_range(&tracker->arming, &rest, failure)) {
+		if (add_range(&tracker->arming, rest.start, rest.end,
+			      failure)) {
 			result = TRACK_FAILED;
 			break;
 		}

@@ -43,5 +43,7 @@ struct subcommand {
 int run_show(int argc, char **argv, struct failure *failure);
 int run_watch(int argc, char **argv, struct failure *failure);
 int run_record(int argc, char **argv, struct failure *failure);
+int run_snapshot(int argc, char **argv, struct failure *failure);
+int run_verify(int argc, char **argv, struct failure *failure);
 
 #endif /* PAGEMAP_SCAN_TOOL_H */

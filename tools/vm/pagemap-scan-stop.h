@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* pagemap-scan: a process that stands still for a moment */
+#ifndef PAGEMAP_SCAN_STOP_H
+#define PAGEMAP_SCAN_STOP_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "pagemap-scan.h"
+
+/**
+ * struct stopped - a process that is stopped
+ * @pid: the process
+ * @threads: its threads
+ * @count: number of elements of @threads that are in use
+ * @room: number of elements of @threads that are allocated
+ */
+struct stopped {
+	pid_t pid;
+	pid_t *threads;
+	size_t count;
+	size_t room;
+};
+
+int stop_process(struct stopped *stopped, pid_t pid, struct failure *failure);
+void continue_process(struct stopped *stopped);
+
+#endif /* PAGEMAP_SCAN_STOP_H */
