@@ -6,7 +6,7 @@
  * PAGEMAP_SCAN, an ioctl of /proc/PID/pagemap: report the pages of a range
  * that are in given categories, and write-protect the written ones again.
  *
- * See Documentation/admin-guide/mm/pagemap-scan.rst for what each category
+ * See Documentation/admin-guide/mm/pagemap_scan.rst for what each category
  * means and what write tracking promises.
  *
  * The header may be copied beside a user's source.  The first include below
