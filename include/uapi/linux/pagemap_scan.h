@@ -68,7 +68,7 @@ struct page_region {
 
 /**
  * struct pagemap_scan_arg - argument of PAGEMAP_SCAN
- * @size:	in: sizeof(struct pagemap_scan_arg) in bytes, tells the version
+ * @size:	in: sizeof(struct pagemap_scan_arg) in bytes, tells the version;
  *		out: on E2BIG, the size in bytes that the kernel knows
  * @flags:	in: PAGEMAP_WP_* bits
  * @start:	in: address of the first byte, a multiple of the page size
