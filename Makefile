@@ -13,6 +13,7 @@ help:
 #: make kernel    build/bzImage; CONFIG=debug, stock, stock-debug: the others
 #: make refresh   STEP=NNNN: put edits made in build/linux back into that step
 #: make check     checkpatch --strict, sparse, kernel-doc, shellcheck
+#: make docs      build/docs/: the pages of the series; any warning is an error
 #: make soak      MINUTES=n: random programs and races for so long; CONFIG=debug
 #: make mutants   break the kernel on purpose: each time a test must fail
 #: make bench     what a scan costs, beside Linux 6.12: tables, pictures
@@ -88,6 +89,10 @@ bench-native: tree
 .PHONY: check
 check: setup
 	@scripts/check '$(T)'
+
+.PHONY: docs
+docs: tree
+	@scripts/docs
 
 .PHONY: refresh
 refresh:
