@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -93,8 +92,9 @@ int open_image(struct image *image, const char *path, pid_t *pid,
 	int version = 0, fd = -1;
 	FILE *file;
 
-	if (open_directories(image, path) ||
-	    (fd = openat(image->directory, INFO, O_RDONLY | O_CLOEXEC)) < 0)
+	if (!open_directories(image, path))
+		fd = openat(image->directory, INFO, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
 		return fail(failure, STATUS_ERROR,
 			    "%s is not a snapshot that can be read: %s; 'pagemap-scan snapshot PID -o DIR' makes one",
 			    path, strerror(errno));
@@ -143,7 +143,7 @@ static int use_file(struct image *image, __u64 address, bool write)
 		return 0;
 	if (image->file >= 0)
 		close(image->file);
-	snprintf(name, sizeof(name), "%" PRIx64, (uint64_t)base);
+	snprintf(name, sizeof(name), "%llx", base);
 	image->file = openat(image->memory, name, write ?
 			     O_RDWR | O_CREAT | O_CLOEXEC :
 			     O_RDONLY | O_CLOEXEC, 0600);
@@ -345,20 +345,19 @@ int image_socket(const struct image *image, bool serve, struct failure *failure)
 	/* The path of the directory may be longer than there is room. */
 	snprintf(name.sun_path, sizeof(name.sun_path), "/proc/self/fd/%d/%s",
 		 image->directory, IMAGE_SOCKET);
-	if (fd >= 0 && (serve ? bind(fd, address, sizeof(name)) ||
-				listen(fd, 1) :
-				connect(fd, address, sizeof(name)))) {
-		int error = errno;
+	if (fd >= 0 && serve && !bind(fd, address, sizeof(name)) &&
+	    !listen(fd, 1))
+		return fd;
+	if (fd >= 0 && !serve && !connect(fd, address, sizeof(name)))
+		return fd;
 
+	if (serve)
+		fail_image(image, failure);
+	else
+		fail(failure, STATUS_ERROR,
+		     "nobody tracks the process of the snapshot in %s any more, so that what it wrote since is not known; make a new snapshot",
+		     image->path);
+	if (fd >= 0)
 		close(fd);
-		fd = -1;
-		errno = error;
-	}
-	if (fd < 0 && serve)
-		return fail_image(image, failure);
-	if (fd < 0)
-		return fail(failure, STATUS_ERROR,
-			    "nobody tracks the process of the snapshot in %s any more, so that what it wrote since is not known; make a new snapshot",
-			    image->path);
-	return fd;
+	return -1;
 }

@@ -10,6 +10,9 @@
 #include "pagemap-scan-process.h"
 #include "pagemap-scan.h"
 
+/* In the text of --help, between what is above the options and what is below. */
+#define HELP_BELOW		"\v"
+
 /* Keys of options that have no letter start here. */
 #define FIRST_LONG_OPTION	(UCHAR_MAX + 1)
 

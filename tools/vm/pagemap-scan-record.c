@@ -34,8 +34,11 @@ static const struct argp_option options[] = {
 };
 
 static const char help_text[] =
-	"Record what process PID writes, or COMMAND, which is started for that, without stopping it.\v"
-	"'pagemap-scan report FILE' tells what is in the recording. A command that still runs when the time is up is left running. Processes that it forks are not recorded.";
+	"Record what process PID writes, or COMMAND, which is started for that, without stopping it."
+	HELP_BELOW
+	"'pagemap-scan report FILE' tells what is in the recording.\n"
+	"A command that still runs when the time is up is left running.\n"
+	"If the process starts another program, that is recorded; what it forks is not.";
 
 /**
  * struct record_request - what the command line asks for

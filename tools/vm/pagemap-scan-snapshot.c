@@ -30,8 +30,12 @@ static const struct argp_option options[] = {
 };
 
 static const char help_text[] =
-	"Copy the memory of process PID into DIR, without stopping it, and track what it writes from then on.\v"
-	"'pagemap-scan verify DIR PID' compares the two. A process of pagemap-scan stays behind to track, until --end or until process PID exits; a process that starts another program needs a new snapshot. Memory that the process tracks by a userfaultfd of its own is left out.";
+	"Copy the memory of process PID into DIR, without stopping it, and track what it writes from then on."
+	HELP_BELOW
+	"'pagemap-scan verify DIR PID' compares the two.\n"
+	"A process of pagemap-scan stays behind to track, until --end or until process PID exits.\n"
+	"If the process starts another program, it takes a new snapshot.\n"
+	"Memory that the process tracks by a userfaultfd of its own is left out.";
 
 /**
  * enum snapshot_deed - what to do

@@ -30,7 +30,8 @@ static const struct argp_option options[] = {
 };
 
 static const char help_text[] =
-	"Bring the snapshot in DIR up to date with process PID, which is stopped for that, and compare the two byte by byte.\v"
+	"Bring the snapshot in DIR up to date with process PID, which is stopped for that, and compare the two byte by byte."
+	HELP_BELOW
 	"Exits with 0 if not one byte differs, and with 1 otherwise.";
 
 /**

@@ -52,8 +52,11 @@ static const struct argp_option options[] = {
 };
 
 static const char help_text[] =
-	"Show what process PID writes, live, without stopping it: pages and bytes per second, for all of it and for its busiest mappings.\v"
-	"A page counts once per interval, however often it was written. Memory that the process tracks by a userfaultfd of its own cannot be watched, and is told of. A process that starts another program goes on being watched; processes that it forks are not.";
+	"Show what process PID writes, live, without stopping it: pages and bytes per second, for all of it and for its busiest mappings."
+	HELP_BELOW
+	"A page counts once per interval, however often it was written.\n"
+	"Memory that the process tracks by a userfaultfd of its own cannot be watched, and is told of.\n"
+	"If the process starts another program, that is watched; what it forks is not.";
 
 /**
  * enum watch_form - what is printed
