@@ -237,7 +237,8 @@ static void add_bytes(struct recording_writer *writer, const char *bytes,
 static void write_plain(struct recording_writer *writer,
 			const unsigned char *bytes, size_t length)
 {
-	if (fwrite(bytes, 1, length, writer->file) < length && !writer->error)
+	if (length && fwrite(bytes, 1, length, writer->file) < length &&
+	    !writer->error)
 		writer->error = errno;
 }
 
