@@ -536,11 +536,11 @@ static char *make_label(const struct heatmap *heatmap,
 	return text;
 }
 
-/* Time between two marks of the axis: 1, 2 or 5 of some unit. */
-static double time_step(double seconds, int marks)
+/* The distance of the marks of an axis: 1, 2 or 5 of some unit. */
+static double mark_step(double length, int marks)
 {
-	double unit = pow(10, floor(log10(seconds / marks)));
-	double steps = seconds / marks / unit;
+	double unit = pow(10, floor(log10(length / marks)));
+	double steps = length / marks / unit;
 
 	if (steps <= 1)
 		return unit;
@@ -560,7 +560,7 @@ static double time_step(double seconds, int marks)
 #define LINE_HEIGHT		16
 #define CELL_HEIGHT		4
 #define MOST_COLUMNS		210
-#define LABEL_LENGTH		36
+#define LABEL_LENGTH		33
 
 /* Print a string of gnuplot: in such quotes, only the quote is special. */
 static void print_string(FILE *script, const char *text)
@@ -572,6 +572,20 @@ static void print_string(FILE *script, const char *text)
 		putc(*text, script);
 	}
 	putc('\'', script);
+}
+
+/*
+ * Pixels as gnuplot's screen coordinates, of which 1 is the last pixel, not the
+ * edge behind it.
+ */
+static double screen_x(double x)
+{
+	return x / (PICTURE_WIDTH - 1);
+}
+
+static double screen_y(double y)
+{
+	return 1 - y / (PICTURE_HEIGHT - 1);
 }
 
 /**
@@ -588,8 +602,7 @@ static void print_label(FILE *script, const char *text, int x, int y,
 	fprintf(script, "set label ");
 	print_string(script, text);
 	fprintf(script, " at screen %.6f,%.6f noenhanced %s\n",
-		(double)x / PICTURE_WIDTH, 1 - (double)y / PICTURE_HEIGHT,
-		format);
+		screen_x(x), screen_y(y), format);
 }
 
 static int print_titles(const struct heatmap *heatmap, FILE *script)
@@ -659,7 +672,7 @@ static int print_groups(const struct heatmap *heatmap, FILE *script)
 		print_label(script, report_fit(&label, LABEL_LENGTH, true),
 			    PLOT_LEFT + PLOT_WIDTH + 10,
 			    middle - (has_size ? LINE_HEIGHT / 2 - 1 : 0),
-			    "left font 'Sans,11'");
+			    "left font 'Monospace,10'");
 		free(label);
 		if (has_size) {
 			snprintf(text, sizeof(text), "%s written",
@@ -681,8 +694,8 @@ static int print_groups(const struct heatmap *heatmap, FILE *script)
 static void print_axes(const struct heatmap *heatmap, FILE *script)
 {
 	double seconds = heatmap->figures->duration / 1e9;
-	double step = time_step(seconds, 10);
-	char text[64], length[REPORT_SIZE_TEXT];
+	double step = mark_step(seconds, 10);
+	char text[128], length[REPORT_SIZE_TEXT];
 	int i;
 
 	fprintf(script, "set xtics out nomirror (");
@@ -691,13 +704,14 @@ static void print_axes(const struct heatmap *heatmap, FILE *script)
 			i * step / seconds * PLOT_WIDTH);
 	fprintf(script, ")\n");
 	print_label(script, "time in seconds", PLOT_LEFT + PLOT_WIDTH / 2,
-		    PLOT_TOP + PLOT_HEIGHT + 38, "center");
+		    PLOT_TOP + PLOT_HEIGHT + 42, "center");
 	print_label(script, "address of the first page", 24,
 		    PLOT_TOP + PLOT_HEIGHT / 2, "center rotate by 90");
 
-	snprintf(text, sizeof(text), "pages written per cell of %s",
+	snprintf(text, sizeof(text),
+		 "pages written per cell, in %s; at most %llu",
 		 report_format_time(length, heatmap->figures->duration /
-				    heatmap->columns));
+				    heatmap->columns), heatmap->largest);
 	print_label(script, text, PLOT_LEFT, PLOT_TOP + PLOT_HEIGHT + 66,
 		    "left");
 	print_label(script, "mapped, not written",
@@ -778,13 +792,14 @@ static void print_scale(const struct heatmap *heatmap, FILE *script)
 		fprintf(script, "set logscale cb\nset cbrange [%llu:%llu]\n",
 			heatmap->smallest, heatmap->largest);
 	else
-		fprintf(script, "set cbrange [0:%llu]\n", heatmap->largest);
+		fprintf(script, "set cbrange [0:%llu]\nset cbtics %.0f\n",
+			heatmap->largest,
+			fmax(mark_step(heatmap->largest, 6), 1));
 	fprintf(script, "set cbtics out nomirror format '%%.0f'\n");
 	fprintf(script,
 		"set colorbox horizontal user origin screen %.6f,%.6f size screen %.6f,%.6f\n",
-		(double)PLOT_LEFT / PICTURE_WIDTH,
-		1 - (PLOT_TOP + PLOT_HEIGHT + 90.0) / PICTURE_HEIGHT,
-		600.0 / PICTURE_WIDTH, 12.0 / PICTURE_HEIGHT);
+		screen_x(PLOT_LEFT), screen_y(PLOT_TOP + PLOT_HEIGHT + 90),
+		screen_x(600), 1 - screen_y(12));
 	fprintf(script,
 		"set object 1 rectangle from %d,%d to %d,%d fillcolor rgb '#e8e8e8' fillstyle solid border linecolor rgb '#999999'\n",
 		PLOT_WIDTH + 10, PLOT_HEIGHT + 60, PLOT_WIDTH + 24,
@@ -808,6 +823,8 @@ static void print_scale(const struct heatmap *heatmap, FILE *script)
  */
 static int write_script(const struct heatmap *heatmap, bool svg, FILE *script)
 {
+	/* Of a PNG, cairo blurs the edges unless there is a line on them. */
+	const char *border = svg ? "noborder" : "border linewidth 1";
 	bool any_mapped;
 
 	fprintf(script,
@@ -816,10 +833,8 @@ static int write_script(const struct heatmap *heatmap, bool svg, FILE *script)
 		PICTURE_HEIGHT);
 	fprintf(script,
 		"set lmargin at screen %.8f\nset rmargin at screen %.8f\nset tmargin at screen %.8f\nset bmargin at screen %.8f\n",
-		(double)PLOT_LEFT / PICTURE_WIDTH,
-		(double)(PLOT_LEFT + PLOT_WIDTH) / PICTURE_WIDTH,
-		1 - (double)PLOT_TOP / PICTURE_HEIGHT,
-		1 - (double)(PLOT_TOP + PLOT_HEIGHT) / PICTURE_HEIGHT);
+		screen_x(PLOT_LEFT), screen_x(PLOT_LEFT + PLOT_WIDTH),
+		screen_y(PLOT_TOP), screen_y(PLOT_TOP + PLOT_HEIGHT));
 	fprintf(script,
 		"set xrange [0:%d]\nset yrange [%d:0]\nunset ytics\nunset key\nset border linecolor rgb '#555555'\n",
 		PLOT_WIDTH, PLOT_HEIGHT);
@@ -832,9 +847,11 @@ static int write_script(const struct heatmap *heatmap, bool svg, FILE *script)
 	fprintf(script, "plot ");
 	if (any_mapped)
 		fprintf(script,
-			"$mapped using 1:2:3:4:5:6 with boxxyerror fillstyle solid noborder linecolor rgb '#e8e8e8', ");
+			"$mapped using 1:2:3:4:5:6 with boxxyerror fillstyle solid %s linecolor rgb '#e8e8e8', ",
+			border);
 	fprintf(script,
-		"$written using 1:2:3:4:5:6:7 with boxxyerror fillstyle solid noborder linecolor palette\n");
+		"$written using 1:2:3:4:5:6:7 with boxxyerror fillstyle solid %s linecolor palette\n",
+		border);
 	return fflush(script) || ferror(script) ? -1 : 0;
 }
 
@@ -1113,7 +1130,7 @@ static int print_group(const struct screen *screen, const struct group *group,
 static void print_time_axis(const struct screen *screen)
 {
 	double seconds = screen->heatmap->figures->duration / 1e9;
-	double step = time_step(seconds, screen->width / 12 + 1);
+	double step = mark_step(seconds, screen->width / 12 + 1);
 	int at = 0, i;
 
 	printf("%*s", SIDE_WIDTH, "");
