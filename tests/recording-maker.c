@@ -4,8 +4,13 @@
  * tests/report
  *
  *	recording-maker KIND FILE
+ *	recording-maker --mangle FILE DIRECTORY
  *
  * The kinds are at the end.  The writer is that of pagemap-scan.
+ *
+ * --mangle writes copies of a small recording: cut-N with the first N bytes,
+ * flip-N-M with byte N exclusive-or M, and fixed-N-M, the same with the sums
+ * made right again, as by one who means to do harm.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -436,11 +441,103 @@ static const struct kind {
 	{ "refused", make_refused },
 };
 
+/* CRC-32 as its definition says it, not as the tool computes it. */
+static __u32 crc_of(__u32 crc, const unsigned char *bytes, size_t length)
+{
+	size_t i;
+	int bit;
+
+	crc = ~crc;
+	for (i = 0; i < length; i++) {
+		crc ^= bytes[i];
+		for (bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+	}
+	return ~crc;
+}
+
+static void put_le(unsigned char *bytes, __u32 value, int length)
+{
+	for (; length; length--, value >>= 8)
+		*bytes++ = value;
+}
+
+/* Make the sums of a recording right, as far as the lengths lead. */
+static void fix_sums(unsigned char *file, size_t size)
+{
+	__u32 crc = crc_of(0, file, 12);
+	size_t at = 12;
+
+	while (at + 12 <= size) {
+		__u32 length = file[at] | file[at + 1] << 8 |
+			       file[at + 2] << 16 | (__u32)file[at + 3] << 24;
+
+		crc = crc_of(crc, file + at, 5);
+		put_le(file + at + 5, crc, 3);
+		if (length > size - at - 12)
+			return;
+		crc = crc_of(crc, file + at + 8, length);
+		put_le(file + at + 8 + length, crc, 4);
+		at += 12 + length;
+	}
+}
+
+static void put_file(const char *directory, const char *name,
+		     const unsigned char *bytes, size_t size)
+{
+	char path[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	file = fopen(path, "w");
+	if (!file || fwrite(bytes, 1, size, file) != size || fclose(file)) {
+		perror(path);
+		exit(1);
+	}
+}
+
+static int mangle(const char *path, const char *directory)
+{
+	static const unsigned char masks[] = { 0x01, 0x80, 0xff };
+	unsigned char whole[4096], copy[4096];
+	FILE *file = fopen(path, "r");
+	size_t size, i, j;
+	char name[64];
+
+	if (!file)
+		return 1;
+	size = fread(whole, 1, sizeof(whole), file);
+	fclose(file);
+	if (size == sizeof(whole))
+		return 1;
+	memcpy(copy, whole, size);
+	fix_sums(copy, size);
+	put_file(directory, "same", copy, size);
+	for (i = 0; i < size; i++) {
+		snprintf(name, sizeof(name), "cut-%04zu", i);
+		put_file(directory, name, whole, i);
+		for (j = 0; j < ARRAY_SIZE(masks); j++) {
+			memcpy(copy, whole, size);
+			copy[i] ^= masks[j];
+			snprintf(name, sizeof(name), "flip-%04zu-%02x", i,
+				 masks[j]);
+			put_file(directory, name, copy, size);
+			fix_sums(copy, size);
+			snprintf(name, sizeof(name), "fixed-%04zu-%02x", i,
+				 masks[j]);
+			put_file(directory, name, copy, size);
+		}
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct maker maker = {};
 	size_t i;
 
+	if (argc == 4 && !strcmp(argv[1], "--mangle"))
+		return mangle(argv[2], argv[3]);
 	if (argc != 3)
 		return 2;
 	maker.path = argv[2];

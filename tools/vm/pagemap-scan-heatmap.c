@@ -561,6 +561,7 @@ static double mark_step(double length, int marks)
 #define CELL_HEIGHT		4
 #define MOST_COLUMNS		210
 #define LABEL_LENGTH		33
+#define TITLE_LENGTH		60
 
 /* Print a string of gnuplot: in such quotes, only the quote is special. */
 static void print_string(FILE *script, const char *text)
@@ -617,7 +618,8 @@ static int print_titles(const struct heatmap *heatmap, FILE *script)
 	struct tm time;
 
 	if (command && asprintf(&text, "%s, process %u: pages written",
-				command, header->pid) >= 0) {
+				report_fit(&command, TITLE_LENGTH, true),
+				header->pid) >= 0) {
 		print_label(script, text, PLOT_LEFT, 26,
 			    "left font 'Sans,16'");
 		free(text);
@@ -1176,12 +1178,13 @@ static int print_screen(const struct screen *screen, struct failure *failure)
 	bool utf8 = screen->style->utf8;
 	char duration[REPORT_SIZE_TEXT], interval[REPORT_SIZE_TEXT];
 	char *command = report_printable(header->command, utf8);
+	int room = screen->style->columns - 48;
 	size_t i;
 
 	if (!command)
 		return report_fail_memory(failure);
 	printf("%s, process %u: %s in intervals of %s\n",
-	       report_fit(&command, screen->style->columns - 48, utf8),
+	       report_fit(&command, room > 12 ? room : 12, utf8),
 	       header->pid, report_format_time(duration, figures->duration),
 	       report_format_time(interval, header->interval));
 	free(command);
@@ -1227,7 +1230,7 @@ int report_print_heatmap(const struct report_figures *figures,
 		.shade_count = style->utf8 ? ARRAY_SIZE(blocks) :
 					     ARRAY_SIZE(ascii),
 		.mapped = style->utf8 ? "\xc2\xb7" : ".",
-		.width = width > 20 ? width : 20,
+		.width = width > 10 ? width : 10,
 	};
 	int error = make_heatmap(&heatmap, screen.width, failure);
 

@@ -153,7 +153,7 @@ const char *report_fit(char **text, int columns, bool utf8)
 		return *text;
 	if (columns <= ellipsis_width)
 		ellipsis_width = 0;
-	for (; width > columns - ellipsis_width; width--) {
+	for (; *at && width > columns - ellipsis_width; width--) {
 		at++;
 		while (continues_character(*at))
 			at++;
