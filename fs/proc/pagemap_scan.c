@@ -479,9 +479,9 @@ static int pagemap_scan_charge(struct pagemap_scan *scan, unsigned long addr,
  *
  * A process that is tracked from outside, by PAGEMAP_USERFAULTFD, goes on as if
  * nobody looked: otherwise, a program that drops or saves what is written would
- * miss pages.  With PAGEMAP_WP_FOREIGN the one outside sees nothing else: it
- * must not protect what the process tracks itself, also where that began only
- * a moment ago.
+ * miss pages.  With PAGEMAP_WP_FOREIGN the one outside sees nothing else than
+ * what it registered by the same pagemap file: it must not protect what the
+ * process, or another one, tracks, also where that began only a moment ago.
  *
  * Called with the mmap lock held, which keeps the registration.
  */
@@ -489,14 +489,12 @@ static bool pagemap_scan_sees_wp(const struct pagemap_scan *scan,
 				 struct vm_area_struct *vma)
 {
 	bool own = scan->mm == current->mm;
-	bool foreign;
 
 	if (!userfaultfd_wp(vma))
 		return false;
-	foreign = userfaultfd_is_foreign(vma);
 	if (scan->request->flags & PAGEMAP_WP_FOREIGN)
-		return foreign && !own;
-	return !foreign || !own;
+		return !own && userfaultfd_is_tracked_by(vma, scan->pagemap);
+	return !own || !userfaultfd_is_foreign(vma);
 }
 
 /* Whether the caller can protect the pages of a VMA.  Called like that, too. */

@@ -134,6 +134,7 @@ struct pagemap_scan_kind {
  * @hole_categories: categories of an empty entry of the VMA
  * @wp_hidden:	whether an entry's write-protection is none, or is not for the
  *		caller to see
+ * @pagemap:	the file that was called, for PAGEMAP_WP_FOREIGN
  * @file:	which pages of the VMA are in PAGE_IS_FILE
  * @kinds:	the kinds of entries that were seen last
  * @nr_kinds:	how many there are
@@ -170,6 +171,7 @@ struct pagemap_scan {
 	u64 vma_categories;
 	u64 hole_categories;
 	bool wp_hidden;
+	struct file *pagemap;
 	enum {
 		PAGEMAP_SCAN_FILE_NONE,	/* none is, or nobody asked */
 		PAGEMAP_SCAN_FILE_ALL,

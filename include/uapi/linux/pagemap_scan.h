@@ -56,9 +56,9 @@ struct page_region {
 #define PAGEMAP_WP_REQUIRED	0x02
 /*
  * Look through the eyes of one who tracks another process: only what is
- * registered by PAGEMAP_USERFAULTFD, from outside, counts as write-protected or
- * can be.  What the process tracks itself is left alone.  Not with a struct
- * pm_scan_arg.
+ * registered by PAGEMAP_USERFAULTFD of this same descriptor, from outside,
+ * counts as write-protected or can be.  What the process, or somebody else,
+ * tracks is left alone.  Not with a struct pm_scan_arg.
  */
 #define PAGEMAP_WP_FOREIGN	0x04
 

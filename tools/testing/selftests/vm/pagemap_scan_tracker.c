@@ -290,6 +290,15 @@ TEST_F_TIMEOUT(tracker, may_use_writeprotect, TIMEOUT)
 	EXPECT_EQ(0, reports(tracked, every_granule, 0));
 }
 
+/* Whether a call that looks at what is foreign finds nothing to protect. */
+static int protects_nothing(struct tracked *tracked)
+{
+	struct scan scan = tracking_scan(&tracked->view, PAGEMAP_WP_ENGAGE |
+							 PAGEMAP_WP_FOREIGN);
+
+	return scan_call(tracked->view.pagemap, &scan) || scan.pages ? -1 : 0;
+}
+
 /* What the process sees of itself */
 
 #define MAX_PAGES	(8 * 512)
@@ -856,6 +865,33 @@ TEST_F(single, is_the_only_one_for_a_range)
 	ASSERT_EQ(0, close(self->tracked.view.uffd));
 	EXPECT_EQ(0, tracker_register(&second));
 	close(second.view.uffd);
+}
+
+/* Nor does a second one protect what the first is to see. */
+TEST_F(single, leaves_alone_what_others_track)
+{
+	struct tracked *first = &self->tracked, second = self->tracked;
+
+	ASSERT_EQ(0, have(first, populate));
+	second.view.pagemap = pagemap_open(first->pid);
+	second.view.uffd = tracker_open(second.view.pagemap);
+	ASSERT_LE(0, second.view.uffd);
+	ASSERT_EQ(0, tracker_register(first));
+	ASSERT_EQ(0, reports_and_protects(first, every_granule));
+	ASSERT_EQ(0, have(first, write_some));
+	EXPECT_EQ(0, protects_nothing(&second));
+	EXPECT_EQ(0, reports_and_protects(first, some_granules));
+
+	/* And the other way round. */
+	ASSERT_EQ(0, close(first->view.uffd));
+	ASSERT_EQ(0, tracker_register(&second));
+	ASSERT_EQ(0, reports_and_protects(&second, every_granule));
+	ASSERT_EQ(0, have(first, write_others));
+	EXPECT_EQ(0, protects_nothing(first));
+	EXPECT_EQ(0, reports_and_protects(&second, other_granules));
+	close(second.view.uffd);
+	close(second.view.pagemap);
+	first->view.uffd = tracker_open(first->view.pagemap);
 }
 
 /* One's own process is not foreign: it sees what it tracks. */
