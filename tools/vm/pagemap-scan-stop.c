@@ -22,36 +22,35 @@ static bool is_stopped(const struct stopped *stopped, pid_t thread)
 	size_t i;
 
 	for (i = 0; i < stopped->count; i++)
-		if (stopped->threads[i] == thread)
+		if (stopped->threads[i].id == thread)
 			return true;
 	return false;
 }
 
-static int add_thread(struct stopped *stopped, pid_t thread,
-		      struct failure *failure)
+/* Have room for one thread more. */
+static int make_room(struct stopped *stopped, struct failure *failure)
 {
-	if (stopped->count == stopped->room) {
-		size_t room = stopped->room ? 2 * stopped->room : 64;
-		pid_t *larger = reallocarray(stopped->threads, room,
-					     sizeof(*larger));
+	size_t room = stopped->room ? 2 * stopped->room : 64;
+	struct stopped_thread *larger;
 
-		if (!larger)
-			return fail_memory(failure);
-		stopped->threads = larger;
-		stopped->room = room;
-	}
-	stopped->threads[stopped->count++] = thread;
+	if (stopped->count < stopped->room)
+		return 0;
+	larger = reallocarray(stopped->threads, room, sizeof(*larger));
+	if (!larger)
+		return fail_memory(failure);
+	stopped->threads = larger;
+	stopped->room = room;
 	return 0;
 }
 
-/* Note why a process cannot be stopped, by errno. */
-static int fail_stop(pid_t pid, struct failure *failure)
+/* Note why a thread cannot be stopped, by errno. */
+static int fail_stop(pid_t pid, pid_t thread, struct failure *failure)
 {
-	char path[40], line[80];
+	char path[64], line[80];
 	int error = errno, tracer = 0;
 	FILE *status;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, thread);
 	status = fopen(path, "re");
 	while (status && fgets(line, sizeof(line), status))
 		sscanf(line, "TracerPid: %d", &tracer);
@@ -68,19 +67,31 @@ static int fail_stop(pid_t pid, struct failure *failure)
 		    strerror(error));
 }
 
-/* Return: 0, also where the thread has ended, or -1 with errno. */
+/*
+ * A signal may come first, and stop the thread before it is delivered; it is
+ * kept, and delivered when the thread goes on.
+ *
+ * Return: 0, also where the thread has ended, or -1 with an error noted.
+ */
 static int stop_thread(struct stopped *stopped, pid_t thread,
 		       struct failure *failure)
 {
 	int status;
 
+	if (make_room(stopped, failure))
+		return -1;
 	if (ptrace(PTRACE_SEIZE, thread, NULL, NULL))
-		return errno == ESRCH ? 0 : fail_stop(stopped->pid, failure);
+		return errno == ESRCH ? 0 :
+		       fail_stop(stopped->pid, thread, failure);
 	if (ptrace(PTRACE_INTERRUPT, thread, NULL, NULL) ||
 	    waitpid(thread, &status, __WALL) != thread ||
 	    !WIFSTOPPED(status))
 		return 0;
-	return add_thread(stopped, thread, failure);
+	stopped->threads[stopped->count++] = (struct stopped_thread){
+		.id = thread,
+		.signal = status >> 16 ? 0 : WSTOPSIG(status),
+	};
+	return 0;
 }
 
 /**
@@ -131,7 +142,8 @@ void continue_process(struct stopped *stopped)
 	size_t i;
 
 	for (i = 0; i < stopped->count; i++)
-		ptrace(PTRACE_DETACH, stopped->threads[i], NULL, NULL);
+		ptrace(PTRACE_DETACH, stopped->threads[i].id, NULL,
+		       (long)stopped->threads[i].signal);
 	free(stopped->threads);
 	*stopped = (struct stopped){};
 }

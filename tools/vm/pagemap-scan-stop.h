@@ -9,6 +9,16 @@
 #include "pagemap-scan.h"
 
 /**
+ * struct stopped_thread - a thread that is stopped
+ * @id: the thread
+ * @signal: what was about to be delivered to it, or 0
+ */
+struct stopped_thread {
+	pid_t id;
+	int signal;
+};
+
+/**
  * struct stopped - a process that is stopped
  * @pid: the process
  * @threads: its threads
@@ -17,7 +27,7 @@
  */
 struct stopped {
 	pid_t pid;
-	pid_t *threads;
+	struct stopped_thread *threads;
 	size_t count;
 	size_t room;
 };
