@@ -185,7 +185,9 @@ int parse_arguments(const char *name, const struct argp *argp, int argc,
 	};
 	error_t error;
 
-	error = argp_parse(&root, argc, argv, ARGP_SILENT, NULL, &arguments);
+	/* In order: what is behind -- shall not get in front of it. */
+	error = argp_parse(&root, argc, argv, ARGP_SILENT | ARGP_IN_ORDER, NULL,
+			   &arguments);
 	*help = arguments.help;
 	if (arguments.help) {
 		char program[64];
