@@ -306,7 +306,7 @@ static void show_result(const struct record *record, const char *why)
 		record->written, size, record->request->path);
 	if (record->own)
 		fprintf(stderr,
-			"pagemap-scan: the process tracks a part of its memory by a userfaultfd of its own, what it writes there is not known\n");
+			"pagemap-scan: a part of its memory is tracked by a userfaultfd of its own, or by another tracker; what it writes there is not known\n");
 }
 
 /* The recording. */
@@ -444,8 +444,10 @@ int run_record(int argc, char **argv, struct failure *failure)
 		return -1;
 	if (help)
 		return 0;
+	/* Better not to start it than to leave it to itself. */
 	if (request.command &&
-	    start_command(request.command, &request.pid, failure))
+	    (require_tracking(failure) ||
+	     start_command(request.command, &request.pid, failure)))
 		return -1;
 	error = open_session(&record.session, request.pid, failure);
 	if (!error)

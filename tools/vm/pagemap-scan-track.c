@@ -134,6 +134,24 @@ struct tracker *open_tracker(const struct process *process,
 }
 
 /**
+ * require_tracking - ask whether processes can be tracked at all
+ * @failure: receives the error
+ *
+ * Return: 0, or -1 with an error noted: the kernel cannot do it.
+ */
+int require_tracking(struct failure *failure)
+{
+	struct process self;
+	struct tracker *tracker = NULL;
+
+	if (!open_process(&self, getpid(), failure))
+		tracker = open_tracker(&self, failure);
+	close_tracker(tracker);
+	close_process(&self);
+	return tracker ? 0 : -1;
+}
+
+/**
  * close_tracker - stop tracking
  * @tracker: the tracker, or NULL
  */

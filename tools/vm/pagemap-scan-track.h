@@ -101,6 +101,7 @@ enum track_result {
 	TRACK_FAILED,
 };
 
+int require_tracking(struct failure *failure);
 struct tracker *open_tracker(const struct process *process,
 			     struct failure *failure);
 bool tracker_is_orphan(const struct tracker *tracker);
