@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* pagemap-scan: the directory that 'snapshot' writes and 'verify' compares */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -27,11 +28,20 @@ static int fail_image(const struct image *image, struct failure *failure)
 		    image->path, strerror(errno));
 }
 
-static int open_directories(struct image *image, const char *path)
+static void init_image(struct image *image, const char *path)
 {
-	*image = (struct image){ .path = path, .directory = -1, .memory = -1,
-				 .file = -1 };
-	image->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	*image = (struct image){
+		.path = path,
+		.directory = -1,
+		.memory = -1,
+		.file = -1,
+	};
+}
+
+static int open_directories(struct image *image)
+{
+	image->directory = open(image->path,
+				O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (image->directory >= 0)
 		image->memory = openat(image->directory, MEMORY,
 				       O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -56,14 +66,17 @@ int create_image(struct image *image, const char *path,
 	FILE *file;
 	int fd;
 
-	*image = (struct image){ .path = path, .directory = -1, .memory = -1,
-				 .file = -1 };
-	if (mkdir(path, 0700) && errno == EEXIST)
+	init_image(image, path);
+	if (mkdir(path, 0700)) {
+		if (errno != EEXIST)
+			return fail_image(image, failure);
 		return fail(failure, STATUS_ERROR,
 			    "%s is there already; to bring that snapshot up to date, use --incremental, else choose another directory",
 			    path);
+	}
+	image->made = true;
 	snprintf(memory, sizeof(memory), "%s/%s", path, MEMORY);
-	if (mkdir(memory, 0700) || open_directories(image, path))
+	if (mkdir(memory, 0700) || open_directories(image))
 		return fail_image(image, failure);
 	fd = openat(image->directory, INFO,
 		    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -92,7 +105,8 @@ int open_image(struct image *image, const char *path, pid_t *pid,
 	int version = 0, fd = -1;
 	FILE *file;
 
-	if (!open_directories(image, path))
+	init_image(image, path);
+	if (!open_directories(image))
 		fd = openat(image->directory, INFO, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return fail(failure, STATUS_ERROR,
@@ -113,6 +127,35 @@ int open_image(struct image *image, const char *path, pid_t *pid,
 			    "%s is not a snapshot: its file 'info' does not say so",
 			    path);
 	return 0;
+}
+
+/* Remove the files in a directory; one that cannot be removed stays. */
+static void remove_files(int directory)
+{
+	struct dirent *entry;
+	DIR *list = fdopendir(dup(directory));
+
+	while (list && (entry = readdir(list)))
+		unlinkat(directory, entry->d_name, 0);
+	if (list)
+		closedir(list);
+}
+
+/**
+ * remove_image - take back what create_image() began
+ * @image: the snapshot, which is still to be closed
+ */
+void remove_image(struct image *image)
+{
+	if (!image->made)
+		return;
+	if (image->memory >= 0)
+		remove_files(image->memory);
+	if (image->directory >= 0) {
+		unlinkat(image->directory, MEMORY, AT_REMOVEDIR);
+		remove_files(image->directory);
+	}
+	rmdir(image->path);
 }
 
 /**

@@ -38,6 +38,7 @@
  * @file: descriptor of the file that was used last, or -1
  * @base: its first address
  * @writable: whether @file was opened to write
+ * @made: whether create_image() made the directory
  */
 struct image {
 	const char *path;
@@ -46,12 +47,14 @@ struct image {
 	int file;
 	__u64 base;
 	bool writable;
+	bool made;
 };
 
 int create_image(struct image *image, const char *path,
 		 const struct process *process, struct failure *failure);
 int open_image(struct image *image, const char *path, pid_t *pid,
 	       struct failure *failure);
+void remove_image(struct image *image);
 void close_image(struct image *image);
 int write_image(struct image *image, __u64 address, const void *data,
 		size_t size, struct failure *failure);

@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "pagemap-scan-options.h"
@@ -125,6 +126,24 @@ static void print_result(const char *path, __u64 copied, __u64 dropped,
 	       path, total_text);
 }
 
+/* A snapshot of nothing is no use; one without a part may be. */
+static int check_own(const struct snapshot *snapshot, struct failure *failure)
+{
+	char size[SIZE_SIZE];
+
+	if (!snapshot->own)
+		return 0;
+	if (!snapshot->tracked.count)
+		return fail(failure, STATUS_ERROR,
+			    "another tracker has process %d already, perhaps another pagemap-scan; end that first",
+			    snapshot->session.process.pid);
+	format_size(size, snapshot->own, UNIT_HUMAN, 1);
+	fprintf(stderr,
+		"pagemap-scan: %s are left out, as they are tracked by a userfaultfd of its own, or by another tracker\n",
+		size);
+	return 0;
+}
+
 static int make_snapshot(const struct snapshot_request *request,
 			 struct failure *failure)
 {
@@ -136,10 +155,14 @@ static int make_snapshot(const struct snapshot_request *request,
 	if (!error)
 		error = update_snapshot(&snapshot, failure);
 	if (!error)
+		error = check_own(&snapshot, failure);
+	if (!error)
 		error = serve_snapshot(&snapshot, failure);
 	if (!error)
 		print_result(request->path, snapshot.copied, snapshot.dropped,
 			     sum_of_ranges(&snapshot.have));
+	else
+		remove_image(&snapshot.image);
 	close_snapshot(&snapshot);
 	return error;
 }
@@ -186,6 +209,8 @@ int run_snapshot(int argc, char **argv, struct failure *failure)
 		return -1;
 	if (help)
 		return 0;
+	/* Who stays behind must not keep open what the caller has open. */
+	syscall(__NR_close_range, STDERR_FILENO + 1, ~0U, 0);
 	return request.deed == DEED_MAKE ? make_snapshot(&request, failure) :
 					   order(&request, failure);
 }

@@ -24,6 +24,7 @@
  * @list: the new list of mappings
  * @copied: bytes that the last update copied
  * @dropped: bytes that it took out
+ * @own: bytes of mappings that the process, or somebody else, tracks
  * @progress: whether to show it
  */
 struct snapshot {
@@ -38,6 +39,7 @@ struct snapshot {
 	FILE *list;
 	__u64 copied;
 	__u64 dropped;
+	__u64 own;
 	bool progress;
 };
 

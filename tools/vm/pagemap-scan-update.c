@@ -83,6 +83,8 @@ static int take_range(void *data, const struct mapping *mapping,
 
 	part.range = *range;
 	write_mapping(snapshot->list, &part, state);
+	if (state == TRACK_OWN)
+		snapshot->own += range->end - range->start;
 	if (state == TRACK_OWN || state == TRACK_NOT)
 		return 0;
 	if (mapping->permissions[3] == 's' &&
@@ -142,6 +144,7 @@ static int collect(struct snapshot *snapshot, struct failure *failure)
 	snapshot->tracked.count = 0;
 	snapshot->shared.count = 0;
 	snapshot->populated.count = 0;
+	snapshot->own = 0;
 	snapshot->list = begin_mappings(&snapshot->image, failure);
 	if (!snapshot->list)
 		return -1;
@@ -319,6 +322,12 @@ int update_snapshot(struct snapshot *snapshot, struct failure *failure)
 		combine_ranges(&wanted, RANGES_UNION, &fresh, &wanted,
 			       failure) ||
 		copy_contents(snapshot, &wanted, failure);
+	/* What could not be read any more must not look like a snapshot. */
+	if (!error && tracker_is_orphan(snapshot->session.tracker))
+		error = fail(failure, STATUS_ERROR,
+			     "process %d exited, or started another program, while it was copied; the snapshot in %s is not whole",
+			     snapshot->session.process.pid,
+			     snapshot->image.path);
 	free_ranges(&kept);
 	free_ranges(&wanted);
 	free_ranges(&fresh);
