@@ -26,6 +26,10 @@
 
 /* Lines of the view that are not rows of mappings. */
 #define VIEW_LINES	6
+/* Room for a line of it without names: each number has a SIZE_SIZE. */
+#define LINE_SIZE	256
+/* Columns that a name takes at least, or else it is left out. */
+#define NARROWEST_NAME	8
 /* Mappings that a line in a pipe names. */
 #define LINE_MAPPINGS	3
 
@@ -114,7 +118,8 @@ struct watch_row {
  * @row_room: number of elements of @rows that are allocated
  * @pages: sum over @rows
  * @tracked: bytes in mappings that are tracked
- * @own: bytes in those that the process tracks itself
+ * @own: bytes in those that the process, or somebody else, tracks
+ * @noted_own: whether that was told
  */
 struct watch {
 	const struct watch_request *request;
@@ -128,6 +133,7 @@ struct watch {
 	__u64 pages;
 	__u64 tracked;
 	__u64 own;
+	bool noted_own;
 };
 
 /* The command line. */
@@ -327,49 +333,71 @@ static void end_line(void)
 	printf("\033[K\n");
 }
 
+/* A line that is cut at the right border. */
+static void print_cut(bool colours, enum style style, const char *text,
+		      unsigned int width)
+{
+	char line[LINE_SIZE];
+
+	snprintf(line, sizeof(line), "%.*s", (int)width, text);
+	print_styled(colours, style, line);
+	end_line();
+}
+
+/* A row of the view: the name gets what the numbers leave. */
+static void print_row(const struct watch *watch, const struct watch_row *row,
+		      unsigned int width)
+{
+	const struct mapping *mapping = row->mapping;
+	char rate[SIZE_SIZE], size[SIZE_SIZE], line[LINE_SIZE];
+	unsigned int length;
+
+	format_rate(rate, watch, row->pages);
+	format_size(size, mapping->range.end - mapping->range.start,
+		    watch->request->unit, watch->session.process.page_size);
+	length = snprintf(line, sizeof(line), "%12llx %7s %9llu %9s  ",
+			  mapping->range.start, size,
+			  per_second(watch, row->pages), rate);
+	printf("%.*s", (int)width, line);
+	if (length + NARROWEST_NAME <= width)
+		print_name(mapping_label(mapping), width - length);
+	end_line();
+}
+
 static void print_view(const struct watch *watch, bool colours)
 {
 	unsigned int height = terminal_height(), width = terminal_width();
 	__u64 page_size = watch->session.process.page_size;
-	char rate[SIZE_SIZE], size[SIZE_SIZE], command[COMMAND_SIZE];
-	char title[64];
+	char rate[SIZE_SIZE], size[SIZE_SIZE], own[SIZE_SIZE];
+	char command[COMMAND_SIZE], line[LINE_SIZE];
 	size_t i, rows = height > VIEW_LINES ? height - VIEW_LINES : 1;
+	unsigned int length;
 
 	printf("\033[H");
 	session_command(&watch->session, command);
-	snprintf(title, sizeof(title), "%d ", watch->request->pid);
-	print_styled(colours, STYLE_STRONG, title);
-	print_name(command, width - strlen(title) - 1);
+	length = snprintf(line, sizeof(line), "%d ", watch->request->pid);
+	print_styled(colours, STYLE_STRONG, line);
+	if (length + NARROWEST_NAME <= width)
+		print_name(command, width - length);
 	end_line();
 	format_rate(rate, watch, watch->pages);
 	format_size(size, watch->tracked, watch->request->unit, page_size);
-	printf("%.1f s: %llu pages/s, %s/s, of %s tracked", seconds(watch),
-	       per_second(watch, watch->pages), rate, size);
-	if (watch->own) {
-		format_size(size, watch->own, watch->request->unit, page_size);
-		printf("; %s it tracks itself", size);
-	}
+	format_size(own, watch->own, watch->request->unit, page_size);
+	snprintf(line, sizeof(line),
+		 "%.1f s: %llu pages/s, %s/s, of %s tracked%s%s",
+		 seconds(watch), per_second(watch, watch->pages), rate, size,
+		 watch->own ? "; not tracked: " : "", watch->own ? own : "");
+	print_cut(colours, STYLE_PLAIN, line, width);
 	end_line();
-	end_line();
-	snprintf(title, sizeof(title), "%-12s %7s %9s %9s  NAME", "ADDRESS",
+	snprintf(line, sizeof(line), "%-12s %7s %9s %9s  NAME", "ADDRESS",
 		 "SIZE", "PAGES/S", "BYTES/S");
-	print_styled(colours, STYLE_STRONG, title);
-	end_line();
-	for (i = 0; i < watch->row_count && i < rows; i++) {
-		const struct mapping *mapping = watch->rows[i].mapping;
-
-		format_rate(rate, watch, watch->rows[i].pages);
-		format_size(size, mapping->range.end - mapping->range.start,
-			    watch->request->unit, page_size);
-		printf("%12llx %7s %9llu %9s  ", mapping->range.start, size,
-		       per_second(watch, watch->rows[i].pages), rate);
-		if (width > 45)
-			print_name(mapping_label(mapping), width - 43);
-		end_line();
-	}
+	print_cut(colours, STYLE_STRONG, line, width);
+	for (i = 0; i < watch->row_count && i < rows; i++)
+		print_row(watch, &watch->rows[i], width);
 	if (i < watch->row_count) {
-		printf("and %zu mappings more", watch->row_count - i);
-		end_line();
+		snprintf(line, sizeof(line), "and %zu mappings more",
+			 watch->row_count - i);
+		print_cut(colours, STYLE_FAINT, line, width);
 	}
 	printf("\033[J");
 	fflush(stdout);
@@ -484,6 +512,21 @@ static void note(const struct watch *watch, const char *text)
 		text);
 }
 
+/* Once, and not where it would be amid the view, which says so itself. */
+static void note_own(struct watch *watch)
+{
+	char size[SIZE_SIZE];
+
+	if (!watch->own || watch->noted_own ||
+	    watch->request->form == WATCH_VIEW)
+		return;
+	watch->noted_own = true;
+	format_size(size, watch->own, UNIT_HUMAN, 1);
+	fprintf(stderr,
+		"pagemap-scan: %s cannot be watched, as they are tracked by a userfaultfd of its own, or by another tracker\n",
+		size);
+}
+
 /* Wait for the end of an interval; draws again when the terminal changes. */
 static enum session_event wait_interval(struct watch *watch, __u64 until,
 					bool colours)
@@ -524,6 +567,7 @@ static int watch_session(struct watch *watch, struct failure *failure)
 				continue;
 			next = watch->session.time;
 		} else if (watch->number) {
+			note_own(watch);
 			if (print_interval(watch, colours, failure))
 				return -1;
 			if (watch->number == request->count)
