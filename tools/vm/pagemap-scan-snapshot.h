@@ -20,6 +20,7 @@
  * @written: what was written since the last update
  * @tracked: mappings of which the writes are known
  * @shared: those of them whose pages may be there without being populated
+ * @foreign: those of @shared that the process itself cannot write
  * @populated: what is populated of @tracked
  * @list: the new list of mappings
  * @copied: bytes that the last update copied
@@ -35,6 +36,7 @@ struct snapshot {
 	struct range_list written;
 	struct range_list tracked;
 	struct range_list shared;
+	struct range_list foreign;
 	struct range_list populated;
 	FILE *list;
 	__u64 copied;

@@ -9,7 +9,9 @@
  *
  * A page of a shared mapping may leave the page tables of the process, and keep
  * its contents: of those, only what was reported is copied, and nothing dropped
- * as long as the mapping is there.
+ * as long as the mapping is there.  If the process maps it without permission to
+ * write, what changes in it comes from elsewhere, such as a database's own writes
+ * to its file: all that is populated is copied each time.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -65,6 +67,7 @@ void close_snapshot(struct snapshot *snapshot)
 	free_ranges(&snapshot->written);
 	free_ranges(&snapshot->tracked);
 	free_ranges(&snapshot->shared);
+	free_ranges(&snapshot->foreign);
 	free_ranges(&snapshot->populated);
 	if (snapshot->contents >= 0)
 		close(snapshot->contents);
@@ -89,6 +92,9 @@ static int take_range(void *data, const struct mapping *mapping,
 		return 0;
 	if (mapping->permissions[3] == 's' &&
 	    add_range(&snapshot->shared, range->start, range->end, failure))
+		return -1;
+	if (mapping->permissions[3] == 's' && mapping->permissions[1] != 'w' &&
+	    add_range(&snapshot->foreign, range->start, range->end, failure))
 		return -1;
 	return add_range(&snapshot->tracked, range->start, range->end, failure);
 }
@@ -143,6 +149,7 @@ static int collect(struct snapshot *snapshot, struct failure *failure)
 	snapshot->written.count = 0;
 	snapshot->tracked.count = 0;
 	snapshot->shared.count = 0;
+	snapshot->foreign.count = 0;
 	snapshot->populated.count = 0;
 	snapshot->own = 0;
 	snapshot->list = begin_mappings(&snapshot->image, failure);
@@ -301,7 +308,7 @@ static int drop_contents(struct snapshot *snapshot,
  */
 int update_snapshot(struct snapshot *snapshot, struct failure *failure)
 {
-	struct range_list kept = {}, wanted = {}, fresh = {};
+	struct range_list kept = {}, wanted = {}, fresh = {}, foreign = {};
 	int error;
 
 	snapshot->copied = 0;
@@ -321,6 +328,10 @@ int update_snapshot(struct snapshot *snapshot, struct failure *failure)
 			       &snapshot->have, &fresh, failure) ||
 		combine_ranges(&wanted, RANGES_UNION, &fresh, &wanted,
 			       failure) ||
+		combine_ranges(&snapshot->populated, RANGES_BOTH,
+			       &snapshot->foreign, &foreign, failure) ||
+		combine_ranges(&wanted, RANGES_UNION, &foreign, &wanted,
+			       failure) ||
 		copy_contents(snapshot, &wanted, failure);
 	/* What could not be read any more must not look like a snapshot. */
 	if (!error && tracker_is_orphan(snapshot->session.tracker))
@@ -331,5 +342,6 @@ int update_snapshot(struct snapshot *snapshot, struct failure *failure)
 	free_ranges(&kept);
 	free_ranges(&wanted);
 	free_ranges(&fresh);
+	free_ranges(&foreign);
 	return error ? -1 : 0;
 }
