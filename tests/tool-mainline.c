@@ -2,9 +2,10 @@
 /*
  * tool-mainline: a library to preload, for tests/tool
  *
- * Makes PAGEMAP_SCAN what it was in Linux 6.7: without soft-dirty pages and
- * struct pagemap_scan_arg, and with a walk_end that stays where a buffer of the
- * kernel was full last, although regions behind it were reported.
+ * Makes PAGEMAP_SCAN what it was in Linux 6.7: without soft-dirty pages, without
+ * struct pagemap_scan_arg, with no PAGEMAP_USERFAULTFD beside it, and with a
+ * walk_end that stays where a buffer of the kernel was full last, although
+ * regions behind it were reported.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -45,8 +46,8 @@ int ioctl(int fd, unsigned long request, ...)
 	va_end(arguments);
 	if (request == PAGEMAP_SCAN_PM)
 		return scan(fd, arg);
-	if (request == PAGEMAP_SCAN) {
-		errno = ENOTTY;
+	if (request == PAGEMAP_SCAN || request == PAGEMAP_USERFAULTFD) {
+		errno = EINVAL;
 		return -1;
 	}
 	return syscall(SYS_ioctl, fd, request, arg);
