@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pagemap-scan-output.h"
 #include "pagemap-scan-report.h"
 
 extern char **environ;
@@ -482,7 +483,7 @@ static int make_heatmap(struct heatmap *heatmap, size_t columns,
 				    sizeof(*heatmap->row_start));
 	if (!heatmap->cells || !heatmap->row_start || make_extents(heatmap) ||
 	    merge_groups(heatmap))
-		return report_fail_memory(failure);
+		return fail_memory(failure);
 	share_lines(heatmap);
 	find_row_starts(heatmap);
 	if (fill_cells(heatmap, failure))
@@ -528,7 +529,7 @@ static char *make_label(const struct heatmap *heatmap,
 	char *text;
 
 	if (group->mapping_count == 1)
-		return report_printable(report_mapping_name(heatmap->figures,
+		return make_printable(report_mapping_name(heatmap->figures,
 							    group->mapping),
 					utf8);
 	if (asprintf(&text, "(%zu mappings)", group->mapping_count) < 0)
@@ -612,7 +613,7 @@ static int print_titles(const struct heatmap *heatmap, FILE *script)
 	const struct recording_header *header = &figures->recording->header;
 	char duration[REPORT_SIZE_TEXT], interval[REPORT_SIZE_TEXT];
 	time_t seconds = header->start_seconds;
-	char *command = report_printable(header->command, true);
+	char *command = make_printable(header->command, true);
 	char start[64] = "?", unknown[64] = "";
 	char *text = NULL;
 	struct tm time;
@@ -1112,7 +1113,7 @@ static int print_group(const struct screen *screen, const struct group *group,
 	size_t i;
 
 	if (!label)
-		return report_fail_memory(failure);
+		return fail_memory(failure);
 	text = report_fit(&label, SIDE_WIDTH - 1, utf8);
 	snprintf(address, sizeof(address), "%llx",
 		 heatmap->extents[group->first].start *
@@ -1177,12 +1178,12 @@ static int print_screen(const struct screen *screen, struct failure *failure)
 	const struct recording_header *header = &figures->recording->header;
 	bool utf8 = screen->style->utf8;
 	char duration[REPORT_SIZE_TEXT], interval[REPORT_SIZE_TEXT];
-	char *command = report_printable(header->command, utf8);
+	char *command = make_printable(header->command, utf8);
 	int room = screen->style->columns - 48;
 	size_t i;
 
 	if (!command)
-		return report_fail_memory(failure);
+		return fail_memory(failure);
 	printf("%s, process %u: %s in intervals of %s\n",
 	       report_fit(&command, room > 12 ? room : 12, utf8),
 	       header->pid, report_format_time(duration, figures->duration),

@@ -78,6 +78,7 @@ void print_styled(bool colours, enum style style, const char *text)
 	static const char * const starts[] = {
 		[STYLE_STRONG] = "\033[1m",
 		[STYLE_FAINT] = "\033[2m",
+		[STYLE_BAR] = "\033[36m",
 	};
 
 	if (colours && style != STYLE_PLAIN)
@@ -100,6 +101,20 @@ unsigned int terminal_width(void)
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col)
 		return USUAL_WIDTH;
 	return size.ws_col;
+}
+
+/**
+ * terminal_height - ask how high the terminal is
+ *
+ * Return: number of lines, a usual one where the standard output is no terminal.
+ */
+unsigned int terminal_height(void)
+{
+	struct winsize size;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_row)
+		return USUAL_HEIGHT;
+	return size.ws_row;
 }
 
 static __u64 divide_up(__u64 number, unsigned int shift)
@@ -204,15 +219,16 @@ struct glyph {
 
 /*
  * What a terminal would not show, or take for a command, is written as octal
- * numbers, like the newline in /proc/PID/maps.
+ * numbers, like the newline in /proc/PID/maps; if @utf8 is not set, also what is
+ * not ASCII.
  */
-static struct glyph next_glyph(const char *name)
+static struct glyph next_glyph(const char *name, bool utf8)
 {
 	const unsigned char *byte = (const unsigned char *)name;
 	struct glyph glyph = { .length = utf8_length(name) };
 	__u32 character = decode_utf8(byte, glyph.length);
 
-	if (!glyph.length || character < 0x20 ||
+	if (!glyph.length || (glyph.length > 1 && !utf8) || character < 0x20 ||
 	    (character >= 0x7f && character < 0xa0)) {
 		glyph.length = 1;
 		glyph.width = snprintf(glyph.text, sizeof(glyph.text), "\\%03o",
@@ -231,7 +247,7 @@ static size_t name_width(const char *name)
 	size_t width = 0;
 
 	while (*name) {
-		struct glyph glyph = next_glyph(name);
+		struct glyph glyph = next_glyph(name, true);
 
 		width += glyph.width;
 		name += glyph.length;
@@ -243,7 +259,7 @@ static size_t name_width(const char *name)
 static const char *print_part(const char *name, size_t width)
 {
 	while (*name) {
-		struct glyph glyph = next_glyph(name);
+		struct glyph glyph = next_glyph(name, true);
 
 		if (glyph.width > width)
 			break;
@@ -272,13 +288,36 @@ void print_name(const char *name, size_t width)
 		fputs(CUT, stdout);
 		wanted = name_width(name);
 		while (wanted > room - room / 2) {
-			struct glyph glyph = next_glyph(name);
+			struct glyph glyph = next_glyph(name, true);
 
 			wanted -= glyph.width;
 			name += glyph.length;
 		}
 	}
 	print_part(name, SIZE_MAX);
+}
+
+/**
+ * make_printable - make a name, which may hold any byte but zero, fit to print
+ * @name: the name
+ * @utf8: whether more than ASCII can be shown
+ *
+ * Return: the text, to be freed; or NULL if there is not enough memory.
+ */
+char *make_printable(const char *name, bool utf8)
+{
+	struct glyph glyph;
+	char *text = malloc(strlen("\\377") * strlen(name) + 1);
+	char *at = text;
+
+	if (!text)
+		return NULL;
+	for (; *name; name += glyph.length) {
+		glyph = next_glyph(name, utf8);
+		at = stpcpy(at, glyph.text);
+	}
+	*at = '\0';
+	return text;
 }
 
 /**

@@ -9,8 +9,9 @@
 
 #include "pagemap-scan.h"
 
-/* Columns where nothing tells how many there are. */
+/* Columns and lines where nothing tells how many there are. */
 #define USUAL_WIDTH		80
+#define USUAL_HEIGHT		24
 
 /* Room for any size. */
 #define SIZE_SIZE		sizeof("18446744073709551615")
@@ -44,11 +45,13 @@ enum colour_choice {
  * @STYLE_PLAIN: as the terminal has it
  * @STYLE_STRONG: titles and sums
  * @STYLE_FAINT: what can be overlooked, such as zeros
+ * @STYLE_BAR: bars
  */
 enum style {
 	STYLE_PLAIN,
 	STYLE_STRONG,
 	STYLE_FAINT,
+	STYLE_BAR,
 };
 
 int parse_colour(const char *option, const char *text,
@@ -56,10 +59,12 @@ int parse_colour(const char *option, const char *text,
 bool use_colours(enum colour_choice choice);
 void print_styled(bool colours, enum style style, const char *text);
 unsigned int terminal_width(void);
+unsigned int terminal_height(void);
 int format_size(char text[SIZE_SIZE], __u64 bytes, enum unit unit,
 		__u64 page_size);
 size_t utf8_length(const char *text);
 void print_name(const char *name, size_t width);
+char *make_printable(const char *name, bool utf8);
 void print_csv_field(const char *text);
 
 #endif /* PAGEMAP_SCAN_OUTPUT_H */

@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <json-c/json.h>
 
+#include "pagemap-scan-json.h"
+#include "pagemap-scan-output.h"
 #include "pagemap-scan-report.h"
 
 /* JSON.  The schema is in man/pagemap-scan.1. */
@@ -72,13 +73,9 @@ static void add_text(struct json *json, const char *key, const char *text)
 	add_member(json, key, json_object_new_string(text));
 }
 
-/* Addresses are strings: many readers have no numbers of 64 bits. */
 static void add_address(struct json *json, const char *key, __u64 address)
 {
-	char text[sizeof("0x0123456789abcdef")];
-
-	snprintf(text, sizeof(text), "0x%llx", address);
-	add_text(json, key, text);
+	add_member(json, key, json_address(address));
 }
 
 /**
@@ -92,41 +89,14 @@ static void add_address(struct json *json, const char *key, __u64 address)
  */
 static void add_bytes(struct json *json, const char *key, const char *bytes)
 {
-	size_t size = strlen(bytes);
-	char *text = malloc(3 * size + 1);
-	char *hex = malloc(2 * size + 1);
-	bool replaced = false;
-	char *at = text;
-	size_t i, length;
+	char hex_key[32];
+	bool replaced;
 
-	for (i = 0; text && hex && i < size; i += length) {
-		length = report_utf8_length(bytes + i);
-		if (length) {
-			memcpy(at, bytes + i, length);
-			at += length;
-		} else {
-			memcpy(at, "\xef\xbf\xbd", 3);
-			at += 3;
-			length = 1;
-			replaced = true;
-		}
-	}
-	if (text && hex) {
-		*at = '\0';
-		add_text(json, key, text);
-		for (i = 0; i < size; i++)
-			sprintf(hex + 2 * i, "%02x", (unsigned char)bytes[i]);
-	} else {
-		json->failed = true;
-	}
-	if (replaced) {
-		char hex_key[32];
-
-		snprintf(hex_key, sizeof(hex_key), "%s_hex", key);
-		add_text(json, hex_key, hex);
-	}
-	free(text);
-	free(hex);
+	add_member(json, key, json_text(bytes, &replaced));
+	if (!replaced)
+		return;
+	snprintf(hex_key, sizeof(hex_key), "%s_hex", key);
+	add_member(json, hex_key, json_hex(bytes));
 }
 
 /* End an object: NULL where a part of it failed. */
@@ -398,7 +368,7 @@ int report_print_json(const struct report_figures *figures, size_t top,
 	if (text)
 		puts(text);
 	json_object_put(object);
-	return text ? 0 : report_fail_memory(failure);
+	return text ? 0 : fail_memory(failure);
 }
 
 /* CSV, by RFC 4180 but for the newline, which is that of Unix. */
@@ -406,11 +376,11 @@ int report_print_json(const struct report_figures *figures, size_t top,
 /* Print a field that may hold any bytes: what is not printable as \NNN. */
 static int print_field(const char *bytes, struct failure *failure)
 {
-	char *text = report_printable(bytes, true);
+	char *text = make_printable(bytes, true);
 	const char *at;
 
 	if (!text)
-		return report_fail_memory(failure);
+		return fail_memory(failure);
 	putchar('"');
 	for (at = text; *at; at++) {
 		if (*at == '"')

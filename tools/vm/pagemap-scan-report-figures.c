@@ -71,18 +71,6 @@ struct computation {
 };
 
 /**
- * report_fail_memory - note that there is not enough memory
- * @failure: receives the error
- *
- * Return: -1.
- */
-int report_fail_memory(struct failure *failure)
-{
-	return fail(failure, STATUS_ERROR,
-		    "not enough memory for the report; free some, or report on another machine");
-}
-
-/**
  * report_mapping_name - what to call a mapping
  * @figures: the figures
  * @mapping: its id, or %REPORT_NO_MAPPING
@@ -276,7 +264,7 @@ static int read_first(struct computation *computation, bool truncated,
 			break;
 		error = note_interval(computation, recording);
 		if (error)
-			report_fail_memory(failure);
+			fail_memory(failure);
 	}
 	if (!error && step == RECORDING_FAILED) {
 		if (truncated && recording->damaged &&
@@ -432,7 +420,7 @@ static int read_again(struct computation *computation, struct failure *failure)
 	figures->mappings = calloc((size_t)figures->mapping_count + 1,
 				   sizeof(*figures->mappings));
 	if (!figures->mappings)
-		return report_fail_memory(failure);
+		return fail_memory(failure);
 	figures->recording = recording_open(figures->path, failure);
 	if (!figures->recording)
 		return -1;
@@ -448,7 +436,7 @@ static int read_again(struct computation *computation, struct failure *failure)
 				    "%.256s was changed meanwhile; try again",
 				    figures->path);
 		if (count_interval(computation))
-			return report_fail_memory(failure);
+			return fail_memory(failure);
 	}
 	if (!figures->truncated &&
 	    recording_next(figures->recording, failure) == RECORDING_FAILED)
@@ -595,11 +583,11 @@ static int compute(struct computation *computation, bool truncated,
 	computation->segments = calloc(computation->bound_count + 1,
 				       sizeof(*computation->segments));
 	if (!computation->segments)
-		return report_fail_memory(failure);
+		return fail_memory(failure);
 	if (read_again(computation, failure))
 		return -1;
 	if (make_ranges(computation))
-		return report_fail_memory(failure);
+		return fail_memory(failure);
 	for (i = 0; i < REPORT_WINDOWS; i++)
 		finish_window(&figures->windows[i], &computation->windows[i],
 			      figures);

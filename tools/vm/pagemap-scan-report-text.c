@@ -7,9 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
+#include "pagemap-scan-output.h"
 #include "pagemap-scan-report.h"
 
 /**
@@ -20,95 +19,15 @@
  */
 void report_find_style(struct report_style *style)
 {
-	const char *no_colour = getenv("NO_COLOR");
-	const char *terminal = getenv("TERM");
-	bool is_terminal = isatty(STDOUT_FILENO);
-	struct winsize size;
+	unsigned int width = terminal_width();
 
-	*style = (struct report_style){ .columns = 80, .lines = 24 };
-	style->utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
-	style->cut_names = is_terminal;
-	style->colour = is_terminal && !(no_colour && *no_colour) &&
-			!(terminal && !strcmp(terminal, "dumb"));
-	if (is_terminal && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size)) {
-		if (size.ws_col)
-			style->columns = size.ws_col;
-		if (size.ws_row)
-			style->lines = size.ws_row;
-	}
-}
-
-/**
- * report_utf8_length - look for a character of UTF-8
- * @text: where to look
- *
- * Return: how many bytes the character at @text has, 0 if there is none, or
- * one that is not in its only valid form.
- */
-size_t report_utf8_length(const char *text)
-{
-	static const __u32 smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	const unsigned char *byte = (const unsigned char *)text;
-	__u32 character;
-	size_t length, i;
-
-	if (byte[0] < 0x80)
-		return byte[0] ? 1 : 0;
-	if ((byte[0] & 0xe0) == 0xc0)
-		length = 2;
-	else if ((byte[0] & 0xf0) == 0xe0)
-		length = 3;
-	else if ((byte[0] & 0xf8) == 0xf0)
-		length = 4;
-	else
-		return 0;
-
-	character = byte[0] & (0x7f >> length);
-	for (i = 1; i < length; i++) {
-		if ((byte[i] & 0xc0) != 0x80)
-			return 0;
-		character = character << 6 | (byte[i] & 0x3f);
-	}
-	if (character < smallest[length] || character > 0x10ffff ||
-	    (character >= 0xd800 && character <= 0xdfff))
-		return 0;
-	return length;
-}
-
-/**
- * report_printable - make a name printable
- * @name: the name, any bytes
- * @utf8: whether more than ASCII can be shown
- *
- * What a terminal would not show, or take for a command, becomes an octal
- * number, like the newline in /proc/PID/maps.
- *
- * Return: the text, to be freed; or NULL where there is no memory.
- */
-char *report_printable(const char *name, bool utf8)
-{
-	char *text = malloc(4 * strlen(name) + 1);
-	char *at = text;
-
-	if (!text)
-		return NULL;
-	while (*name) {
-		const unsigned char *byte = (const unsigned char *)name;
-		size_t length = report_utf8_length(name);
-		bool control = byte[0] < 0x20 || byte[0] == 0x7f ||
-			       (byte[0] == 0xc2 && byte[1] < 0xa0);
-
-		if (length && !control && (utf8 || length == 1)) {
-			memcpy(at, name, length);
-			at += length;
-			name += length;
-		} else {
-			at += sprintf(at, "\\%03o", byte[0]);
-			name++;
-		}
-	}
-	*at = '\0';
-	return text;
+	*style = (struct report_style){
+		.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8"),
+		.colour = use_colours(COLOUR_AUTO),
+		.cut_names = width,
+		.columns = width ? width : USUAL_WIDTH,
+		.lines = terminal_height(),
+	};
 }
 
 static bool continues_character(char byte)

@@ -8,16 +8,17 @@
 
 #define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
-#include <argp.h>
 #include <errno.h>
-#include <limits.h>
 #include <locale.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "pagemap-scan-options.h"
+#include "pagemap-scan-output.h"
 #include "pagemap-scan-report.h"
 
 /**
@@ -27,7 +28,6 @@
  * @top: how many rows the tables of ranges and of mappings may have
  * @bytes: print sizes exactly
  * @truncated: report the whole part of a recording that has no end
- * @help: only print how the program is used
  * @json: print JSON
  * @csv: print this table as CSV
  * @heatmap: draw a heatmap into that file; "-" for the terminal
@@ -39,7 +39,6 @@ struct request {
 	size_t top;
 	bool bytes;
 	bool truncated;
-	bool help;
 	bool json;
 	enum report_csv csv;
 	const char *heatmap;
@@ -49,40 +48,44 @@ struct request {
 /* The command line. */
 
 enum option_id {
-	OPTION_ROWS = UCHAR_MAX + 1,
+	OPTION_ROWS = FIRST_LONG_OPTION,
 	OPTION_TOP,
 	OPTION_BYTES,
 	OPTION_TRUNCATED,
 	OPTION_JSON,
 	OPTION_CSV,
 	OPTION_HEATMAP,
-	OPTION_HELP = 'h',
 };
 
 static const struct argp_option options[] = {
-	{ "rows", OPTION_ROWS, "N", 0,
-	  "At most N rows for the write rate, 0: one per interval (default: 20)",
-	  0 },
-	{ "top", OPTION_TOP, "N", 0,
-	  "At most N ranges and mappings, those with most writes, 0: all (default: 10)",
-	  0 },
-	{ "bytes", OPTION_BYTES, NULL, 0, "Exact numbers of bytes", 0 },
-	{ "heatmap", OPTION_HEATMAP, "OUT", 0,
-	  "Only draw when which addresses were written, into OUT.svg or OUT.png, or '-': on the terminal",
-	  0 },
-	{ "json", OPTION_JSON, NULL, 0, "Print one JSON object", 0 },
-	{ "csv", OPTION_CSV, "TABLE", OPTION_ARG_OPTIONAL,
-	  "Print a table as CSV: intervals (default), windows, ranges or mappings",
-	  0 },
 	{ "truncated", OPTION_TRUNCATED, NULL, 0,
-	  "Report the whole part of a recording that has no end, or is corrupt",
-	  0 },
-	{ "help", OPTION_HELP, NULL, 0, "Print this text", 0 },
-	{ NULL, 0, NULL, 0, NULL, 0 },
+	  "report the whole part of a recording that has no end, or is corrupt",
+	  1 },
+	{ "rows", OPTION_ROWS, "N", 0,
+	  "at most N rows for the write rate, 0: one per interval (default: 20)",
+	  2 },
+	{ "top", OPTION_TOP, "N", 0,
+	  "at most N ranges and mappings, those with most writes, 0: all (default: 10)",
+	  2 },
+	{ "bytes", OPTION_BYTES, NULL, 0, "sizes in bytes", 2 },
+	{ "heatmap", OPTION_HEATMAP, "OUT", 0,
+	  "only draw when which addresses were written, into OUT.svg or OUT.png, or '-': on the terminal",
+	  2 },
+	{ "json", OPTION_JSON, NULL, 0, "print one JSON object", 3 },
+	{ "csv", OPTION_CSV, "TABLE", OPTION_ARG_OPTIONAL,
+	  "print a table as comma-separated values: intervals (default), windows, ranges or mappings",
+	  3 },
+	{}
 };
 
-static int parse_count(const char *option, const char *text, size_t *count,
-		       struct failure *failure)
+static const char help_text[] =
+	"Show what a process wrote while 'pagemap-scan record' made FILE: how much, how fast, its working set, and what it writes most often."
+	HELP_BELOW
+	"A page counts once per interval, however often it was written.\n"
+	"A picture takes gnuplot.";
+
+static int parse_rows(const char *option, const char *text, size_t *count,
+		      struct failure *failure)
 {
 	unsigned long value;
 	char *end;
@@ -135,33 +138,27 @@ static int parse_heatmap(const char *text, const char **heatmap,
 	return 0;
 }
 
-/* Note what is wrong with the argument that argp does not understand. */
-static int fail_argument(const struct argp_state *state,
-			 struct failure *failure)
+static int check_request(const struct request *request)
 {
-	const char *argument = state->argv[state->next - 1];
-	size_t i;
-
-	for (i = 0; options[i].name; i++)
-		if (!strncmp(argument, "--", 2) &&
-		    !strcmp(argument + 2, options[i].name) && options[i].arg)
-			return fail(failure, STATUS_USAGE,
-				    "%s must be followed by a value; --help tells which",
-				    argument);
-	return fail(failure, STATUS_USAGE,
-		    "%s is not understood; --help lists the options",
-		    argument);
+	if (!request->path)
+		return fail(request->failure, STATUS_USAGE,
+			    "the name of the recording is missing; pagemap-scan report --help tells the usage");
+	if (!!request->json + !!request->csv + !!request->heatmap > 1)
+		return fail(request->failure, STATUS_USAGE,
+			    "--json, --csv and --heatmap exclude each other; use one at a time");
+	return 0;
 }
 
-static int parse_option(int id, char *argument, struct request *request)
+static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
+	struct request *request = state->input;
 	struct failure *failure = request->failure;
 
-	switch (id) {
+	switch (key) {
 	case OPTION_ROWS:
-		return parse_count("rows", argument, &request->rows, failure);
+		return parse_rows("rows", argument, &request->rows, failure);
 	case OPTION_TOP:
-		return parse_count("top", argument, &request->top, failure);
+		return parse_rows("top", argument, &request->top, failure);
 	case OPTION_BYTES:
 		request->bytes = true;
 		return 0;
@@ -175,9 +172,6 @@ static int parse_option(int id, char *argument, struct request *request)
 		return parse_table(argument, &request->csv, failure);
 	case OPTION_HEATMAP:
 		return parse_heatmap(argument, &request->heatmap, failure);
-	case OPTION_HELP:
-		request->help = true;
-		return 0;
 	case ARGP_KEY_ARG:
 		if (request->path)
 			return fail(failure, STATUS_USAGE,
@@ -185,74 +179,21 @@ static int parse_option(int id, char *argument, struct request *request)
 				    argument);
 		request->path = argument;
 		return 0;
+	case ARGP_KEY_END:
+		return check_request(request);
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
 }
 
-/* What argp calls; an error ends it with EINVAL, and is noted. */
-static error_t parse_key(int key, char *argument, struct argp_state *state)
-{
-	struct request *request = state->input;
-	int error;
-
-	if (key == ARGP_KEY_ERROR) {
-		if (request->failure->status == STATUS_OK)
-			fail_argument(state, request->failure);
-		return 0;
-	}
-	error = parse_option(key, argument, request);
-	return error < 0 ? EINVAL : error;
-}
-
-static const struct argp parser = {
+static const struct argp argp = {
 	.options = options,
-	.parser = parse_key,
+	.parser = parse_option,
 	.args_doc = "FILE",
-	.doc = "Show what a process wrote while 'pagemap-scan record' made FILE:\n"
-	       "how much, how fast, its working set, and what it writes most often.\n"
-	       "\vExit status: 0 if all is well, 1 where there can be no report,\n"
-	       "2 for a mistake in the command line.",
+	.doc = help_text,
 };
 
-static void print_help(void)
-{
-	char name[] = "pagemap-scan report";
-
-	argp_help(&parser, stdout, ARGP_HELP_USAGE | ARGP_HELP_LONG |
-		  ARGP_HELP_DOC, name);
-}
-
-static int parse_command_line(int argc, char **argv, struct request *request)
-{
-	struct failure *failure = request->failure;
-	int error;
-
-	failure->status = STATUS_OK;
-	error = argp_parse(&parser, argc, argv,
-			   ARGP_NO_EXIT | ARGP_NO_ERRS | ARGP_NO_HELP, NULL,
-			   request);
-	if (error == ENOMEM)
-		return report_fail_memory(failure);
-	if (error)
-		return -1;
-	if (request->help)
-		return 0;
-	if (!request->path)
-		return fail(failure, STATUS_USAGE,
-			    "the name of the recording is missing; --help tells the usage");
-	if (!!request->json + !!request->csv + !!request->heatmap > 1)
-		return fail(failure, STATUS_USAGE,
-			    "--json, --csv and --heatmap exclude each other; use one at a time");
-	return 0;
-}
-
 /* Tables. */
-
-#define COLOUR_TITLE		"\033[1m"
-#define COLOUR_BAR		"\033[36m"
-#define COLOUR_FAINT		"\033[2m"
-#define COLOUR_OFF		"\033[0m"
 
 /**
  * struct printer - what the tables are printed from
@@ -266,15 +207,26 @@ struct printer {
 	struct report_style style;
 };
 
-static const char *colour(const struct printer *printer, const char *code)
-{
-	return printer->style.colour ? code : "";
-}
-
 static void print_title(const struct printer *printer, const char *title)
 {
-	printf("\n%s%s%s\n", colour(printer, COLOUR_TITLE), title,
-	       colour(printer, COLOUR_OFF));
+	putchar('\n');
+	print_styled(printer->style.colour, STYLE_STRONG, title);
+	putchar('\n');
+}
+
+/* What a table leaves out, as its last line. */
+static __printf(2, 3) void print_rest(const struct printer *printer,
+				      const char *format, ...)
+{
+	va_list arguments;
+	char text[80];
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	printf("%16s ", "");
+	print_styled(printer->style.colour, STYLE_FAINT, text);
+	putchar('\n');
 }
 
 static const char *format_pages(const struct printer *printer,
@@ -291,15 +243,15 @@ static const char *plural(__u64 count)
 }
 
 /* Print a text of any bytes that begins at a column, and end the line. */
-static int print_name(const struct printer *printer, const char *name,
-		      int column, struct failure *failure)
+static int print_fitting(const struct printer *printer, const char *name,
+			 int column, struct failure *failure)
 {
 	const struct report_style *style = &printer->style;
-	char *text = report_printable(name, style->utf8);
+	char *text = make_printable(name, style->utf8);
 	int room = style->columns - column;
 
 	if (!text)
-		return report_fail_memory(failure);
+		return fail_memory(failure);
 	if (style->cut_names)
 		printf("%s\n", report_fit(&text, room > 12 ? room : 12,
 					  style->utf8));
@@ -322,12 +274,11 @@ static int print_recording(const struct printer *printer,
 
 	if (localtime_r(&seconds, &time))
 		strftime(start, sizeof(start), "%F %T %Z", &time);
-	command = report_printable(header->command, printer->style.utf8);
+	command = make_printable(header->command, printer->style.utf8);
 	if (!command)
-		return report_fail_memory(failure);
-	printf("%s%s%s, process %u, recorded %s\n",
-	       colour(printer, COLOUR_TITLE), command,
-	       colour(printer, COLOUR_OFF), header->pid, start);
+		return fail_memory(failure);
+	print_styled(printer->style.colour, STYLE_STRONG, command);
+	printf(", process %u, recorded %s\n", header->pid, start);
 	free(command);
 	printf("%s in %zu interval%s of %s; %s\n",
 	       report_format_time(duration, figures->duration),
@@ -335,8 +286,8 @@ static int print_recording(const struct printer *printer,
 	       report_format_time(interval, header->interval),
 	       report_reason(figures));
 	if (*figures->recording->end.text)
-		return print_name(printer, figures->recording->end.text, 0,
-				  failure);
+		return print_fitting(printer, figures->recording->end.text, 0,
+				     failure);
 	return 0;
 }
 
@@ -378,6 +329,9 @@ static void print_totals(const struct printer *printer)
 	}
 }
 
+/* Characters of the longest bar on a very wide terminal. */
+#define MAX_BAR			500
+
 /**
  * print_bar - print a bar, and end the line
  * @printer: how to print
@@ -392,18 +346,25 @@ static void print_bar(const struct printer *printer, double share, int width)
 		"\xe2\x96\x89",
 	};
 	bool utf8 = printer->style.utf8;
-	int length = share * width * 8 + 0.5;
+	int length;
+	char bar[3 * (MAX_BAR + 1) + 1];
+	char *at = bar;
 	int i;
+
+	if (width > MAX_BAR)
+		width = MAX_BAR;
+	length = share * width * 8 + 0.5;
 
 	/* Something written is never shown as nothing. */
 	if (share > 0 && length < (utf8 ? 1 : 8))
 		length = utf8 ? 1 : 8;
-	printf("%s", colour(printer, COLOUR_BAR));
 	for (i = 0; i < length / 8; i++)
-		printf("%s", utf8 ? "\xe2\x96\x88" : "#");
+		at = stpcpy(at, utf8 ? "\xe2\x96\x88" : "#");
 	if (utf8)
-		printf("%s", eighths[length % 8]);
-	printf("%s\n", colour(printer, COLOUR_OFF));
+		at = stpcpy(at, eighths[length % 8]);
+	*at = '\0';
+	print_styled(printer->style.colour, STYLE_BAR, bar);
+	putchar('\n');
 }
 
 /**
@@ -523,17 +484,15 @@ static int print_ranges(const struct printer *printer, struct failure *failure)
 		       format_pages(printer, size, range->end - range->start),
 		       range->intervals,
 		       100.0 * range->intervals / figures->interval_count);
-		if (print_name(printer,
-			       report_mapping_name(figures, range->mapping), 47,
-			       failure))
+		if (print_fitting(printer,
+				  report_mapping_name(figures, range->mapping),
+				  47, failure))
 			return -1;
 	}
 	if (i < figures->range_count)
-		printf("%s%16s and %zu more range%s%s\n",
-		       colour(printer, COLOUR_FAINT), "",
-		       figures->range_count - i,
-		       plural(figures->range_count - i),
-		       colour(printer, COLOUR_OFF));
+		print_rest(printer, "and %zu more range%s",
+			   figures->range_count - i,
+			   plural(figures->range_count - i));
 	return 0;
 }
 
@@ -570,8 +529,8 @@ static int print_mapping(const struct printer *printer, __u32 id,
 	}
 	printf(" %10s %10s  ", format_pages(printer, written, counted->written),
 	       format_pages(printer, distinct, counted->distinct));
-	return print_name(printer, report_mapping_name(figures, id), 51,
-			  failure);
+	return print_fitting(printer, report_mapping_name(figures, id), 51,
+			     failure);
 }
 
 /* The mappings that were written, or of which that is not known. */
@@ -585,7 +544,7 @@ static int print_mappings(const struct printer *printer,
 
 	ids = calloc((size_t)figures->mapping_count + 1, sizeof(*ids));
 	if (!ids)
-		return report_fail_memory(failure);
+		return fail_memory(failure);
 	for (i = 0; i <= figures->mapping_count; i++) {
 		if (figures->mappings[i].written)
 			ids[count++] = i;
@@ -602,15 +561,11 @@ static int print_mappings(const struct printer *printer,
 	for (i = 0; !error && i < count && i < printer->request->top; i++)
 		error = print_mapping(printer, ids[i], failure);
 	if (!error && i < count)
-		printf("%s%16s and %zu more that %s written%s\n",
-		       colour(printer, COLOUR_FAINT), "", count - i,
-		       count - i == 1 ? "was" : "were",
-		       colour(printer, COLOUR_OFF));
+		print_rest(printer, "and %zu more that %s written", count - i,
+			   count - i == 1 ? "was" : "were");
 	if (!error && count && left)
-		printf("%s%16s and %zu that %s not%s\n",
-		       colour(printer, COLOUR_FAINT), "", left,
-		       left == 1 ? "was" : "were",
-		       colour(printer, COLOUR_OFF));
+		print_rest(printer, "and %zu that %s not", left,
+			   left == 1 ? "was" : "were");
 	free(ids);
 	return error;
 }
@@ -657,44 +612,34 @@ static int print_report(const struct report_figures *figures,
 	return print_tables(figures, request, failure);
 }
 
-/* A full disk must not look like a short result. */
-static int finish_output(struct failure *failure)
-{
-	if (fflush(stdout) || ferror(stdout))
-		return fail(failure, STATUS_ERROR,
-			    "cannot write the result: %s", strerror(errno));
-	return 0;
-}
-
 /**
- * report_main - the subcommand 'report'
- * @argc: number of its arguments
- * @argv: the arguments, the first of which is its name
+ * run_report - the subcommand report
+ * @argc: as of main()
+ * @argv: as of main()
  * @failure: receives the error
  *
  * Return: 0, or -1 with an error noted.
  */
-int report_main(int argc, char **argv, struct failure *failure)
+int run_report(int argc, char **argv, struct failure *failure)
 {
 	struct request request = { .rows = 20, .top = 10, .failure = failure };
 	struct report_figures figures;
+	bool help;
 	int error;
 
-	setlocale(LC_CTYPE, "");
-	if (parse_command_line(argc, argv, &request))
+	if (parse_arguments("report", &argp, argc, argv, &request, &help,
+			    failure))
 		return -1;
-	if (request.help) {
-		print_help();
-		return finish_output(failure);
-	}
+	if (help)
+		return 0;
+	/* Bars and shades are for a terminal, which may be of ASCII alone. */
+	setlocale(LC_CTYPE, "");
 	if (!request.top)
 		request.top = SIZE_MAX;
 	error = report_compute(&figures, request.path, request.truncated,
 			       failure);
 	if (!error)
 		error = print_report(&figures, &request, failure);
-	if (!error)
-		error = finish_output(failure);
 	report_free(&figures);
 	return error;
 }

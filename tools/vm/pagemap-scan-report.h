@@ -5,8 +5,6 @@
 
 #include "pagemap-scan-recording.h"
 
-int report_main(int argc, char **argv, struct failure *failure);
-
 /* The figures: pagemap-scan-report-figures.c. */
 
 /**
@@ -151,7 +149,6 @@ typedef int (*report_piece_function)(const struct report_piece *piece,
 
 int report_walk_pieces(const struct recording *recording,
 		       report_piece_function function, void *context);
-int report_fail_memory(struct failure *failure);
 const char *report_mapping_name(const struct report_figures *figures,
 				__u32 mapping);
 
@@ -178,8 +175,6 @@ struct report_style {
 #define REPORT_SIZE_TEXT	32
 
 void report_find_style(struct report_style *style);
-size_t report_utf8_length(const char *text);
-char *report_printable(const char *name, bool utf8);
 int report_text_width(const char *text);
 const char *report_fit(char **text, int columns, bool utf8);
 const char *report_format_size(char text[REPORT_SIZE_TEXT], double bytes,

@@ -59,7 +59,7 @@ static const char help_text[] =
 	"Show what process PID writes, live, without stopping it: pages and bytes per second, for all of it and for its busiest mappings."
 	HELP_BELOW
 	"A page counts once per interval, however often it was written.\n"
-	"Memory that the process tracks by a userfaultfd of its own cannot be watched, and is told of.\n"
+	"Memory that the process tracks by a userfaultfd of its own, or that another tracker has, cannot be watched; how much that is, is told.\n"
 	"If the process starts another program, that is watched; what it forks is not.";
 
 /**
@@ -316,15 +316,6 @@ static void print_line(const struct watch *watch)
 			   SIZE_MAX);
 	}
 	putchar('\n');
-}
-
-static unsigned int terminal_height(void)
-{
-	struct winsize size;
-
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_row)
-		return 24;
-	return size.ws_row;
 }
 
 /* The end of a line: what was there before goes. */

@@ -20,7 +20,7 @@ static const struct subcommand subcommands[] = {
 	  run_show },
 	{ "watch", "what the process writes, live", run_watch },
 	{ "record", "what the process writes, into a file", run_record },
-	{ "report", "what a recording has", report_main },
+	{ "report", "what a recording has", run_report },
 	{ "snapshot", "the contents of the process's memory, kept up to date",
 	  run_snapshot },
 	{ "verify", "compare a snapshot with the process", run_verify },

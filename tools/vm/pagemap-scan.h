@@ -43,7 +43,7 @@ struct subcommand {
 int run_show(int argc, char **argv, struct failure *failure);
 int run_watch(int argc, char **argv, struct failure *failure);
 int run_record(int argc, char **argv, struct failure *failure);
-int report_main(int argc, char **argv, struct failure *failure);
+int run_report(int argc, char **argv, struct failure *failure);
 int run_snapshot(int argc, char **argv, struct failure *failure);
 int run_verify(int argc, char **argv, struct failure *failure);
 
