@@ -192,6 +192,8 @@ int parse_arguments(const char *name, const struct argp *argp, int argc,
 	if (arguments.help) {
 		char program[64];
 
+		/* Two lines on what values of short options are; needless. */
+		setenv("ARGP_HELP_FMT", "no-dup-args-note", 0);
 		snprintf(program, sizeof(program), "pagemap-scan %s", name);
 		argp_help(&root, stdout, ARGP_HELP_SHORT_USAGE |
 			  ARGP_HELP_PRE_DOC | ARGP_HELP_LONG |

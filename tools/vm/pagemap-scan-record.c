@@ -128,7 +128,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 static const struct argp argp = {
 	.options = options,
 	.parser = parse_option,
-	.args_doc = "PID\n-- COMMAND [ARGUMENT...]",
+	.args_doc = "-o FILE PID\n-o FILE -- COMMAND [ARGUMENT...]",
 	.doc = help_text,
 };
 

@@ -33,10 +33,10 @@ static const struct argp_option options[] = {
 static const char help_text[] =
 	"Copy the memory of process PID into DIR, without stopping it, and track what it writes from then on."
 	HELP_BELOW
-	"'pagemap-scan verify DIR PID' compares the two.\n"
 	"A process of pagemap-scan stays behind to track, until --end or until process PID exits.\n"
 	"If the process starts another program, it takes a new snapshot.\n"
-	"Memory that the process tracks by a userfaultfd of its own is left out.";
+	"Memory that the process tracks by a userfaultfd of its own is left out; how much that is, is told.\n"
+	"'pagemap-scan verify DIR PID' compares the two.";
 
 /**
  * enum snapshot_deed - what to do
@@ -109,7 +109,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 static const struct argp argp = {
 	.options = options,
 	.parser = parse_option,
-	.args_doc = "PID",
+	.args_doc = "-o DIR PID\n--incremental -o DIR [PID]\n--end -o DIR [PID]",
 	.doc = help_text,
 };
 
