@@ -310,10 +310,14 @@ static void print_line(const struct watch *watch)
 	printf("%9.3f s  %8llu pages/s  %7s/s ", seconds(watch),
 	       per_second(watch, watch->pages), rate);
 	for (i = 0; i < watch->row_count && i < LINE_MAPPINGS; i++) {
+		const struct mapping *mapping = watch->rows[i].mapping;
+
 		printf("%s %llu%% ", i ? "," : "",
 		       100 * watch->rows[i].pages / watch->pages);
-		print_name(mapping_label(watch->rows[i].mapping),
-			   SIZE_MAX);
+		if (*mapping->name)
+			print_name(mapping->name, SIZE_MAX);
+		else
+			printf("%llx", mapping->range.start);
 	}
 	putchar('\n');
 }
