@@ -8,7 +8,7 @@ export KERNEL
 help:
 	@sed -n 's/^#: //p' Makefile
 
-#: make run       set up what is missing, build, boot, scan a real program
+#: make run       set up what is missing, build, boot, scan and track a real program
 #: make test      all tests in the guest; T=PATTERN: those only; CONFIG=debug
 #: make kernel    build/bzImage; CONFIG=debug, stock, stock-debug: the others
 #: make refresh   STEP=NNNN: put edits made in build/linux back into that step
