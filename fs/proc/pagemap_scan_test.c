@@ -842,8 +842,10 @@ static const struct {
 } kinds_vmas[] = {
 	{ VM_READ | VM_WRITE, NULL },
 	{ VM_READ | VM_WRITE | VM_SOFTDIRTY, NULL },
+	{ VM_READ | VM_WRITE | VM_UFFD_WP, NULL },
 	{ VM_READ | VM_WRITE, &kinds_of_a_file },
 	{ VM_READ | VM_WRITE | VM_SHARED, &kinds_of_a_file },
+	{ VM_READ | VM_WRITE | VM_SHARED | VM_UFFD_WP, &kinds_of_a_file },
 	{ VM_READ | VM_WRITE | VM_MIXEDMAP, NULL },
 	{ VM_READ | VM_WRITE | VM_MIXEDMAP, &kinds_of_a_file },
 	{ VM_READ | VM_WRITE | VM_IO | VM_SHARED, &kinds_of_a_file },
