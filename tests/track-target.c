@@ -11,7 +11,6 @@
  * to, the stack and static data of the program, but no heap.
  *
  *	track-target --protected PID	how many pages of PID have bit 57
- *	track-target --trace PID	trace PID as a debugger does, until killed
  *	track-target --signal PID N	send N queued signals
  */
 #define _GNU_SOURCE
@@ -31,7 +30,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -620,21 +618,6 @@ static int count_protected(const char *pid)
 	return 0;
 }
 
-static int trace(pid_t pid)
-{
-	int status, signal;
-	pid_t thread;
-
-	check(!ptrace(PTRACE_SEIZE, pid, NULL, NULL), "PTRACE_SEIZE");
-	say("tracing\n");
-	while ((thread = waitpid(-1, &status, __WALL)) > 0) {
-		signal = status >> 16 ? 0 : WSTOPSIG(status);
-		if (WIFSTOPPED(status))
-			ptrace(PTRACE_CONT, thread, NULL, signal);
-	}
-	return 0;
-}
-
 static int send_signals(pid_t pid, int count)
 {
 	union sigval value = {};
@@ -652,8 +635,6 @@ int main(int argc, char **argv)
 	program = argv[0];
 	if (argc == 3 && !strcmp(argv[1], "--protected"))
 		return count_protected(argv[2]);
-	if (argc == 3 && !strcmp(argv[1], "--trace"))
-		return trace(atoi(argv[2]));
 	if (argc == 4 && !strcmp(argv[1], "--signal"))
 		return send_signals(atoi(argv[2]), atoi(argv[3]));
 	if (argc != 2) {
