@@ -472,7 +472,7 @@ static void print_csv(const struct watch *watch)
 		       row->mapping->permissions, row->pages,
 		       per_second(watch, row->pages));
 		print_csv_field(row->mapping->name);
-		printf("\r\n");
+		printf("\n");
 	}
 }
 
@@ -548,7 +548,7 @@ static int watch_session(struct watch *watch, struct failure *failure)
 	if (request->form == WATCH_VIEW)
 		printf("\033[2J");
 	if (request->form == WATCH_CSV)
-		printf("seconds,start,end,permissions,pages,pages_per_second,name\r\n");
+		printf("seconds,start,end,permissions,pages,pages_per_second,name\n");
 	while (state != SESSION_FAILED) {
 		if (state == SESSION_EXITED) {
 			note(watch, "has exited");
