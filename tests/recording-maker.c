@@ -359,6 +359,38 @@ static void make_server(struct maker *maker)
 	finish(maker, RECORDING_TIME_UP);
 }
 
+/*
+ * An arena that grows at its start.  What is new is a mapping of its own, until
+ * it is tracked as well: some pages were last written when the arena was this
+ * mapping, and some when it was that one.
+ */
+static void make_growing(struct maker *maker)
+{
+	const __u32 access = RECORDING_READ | RECORDING_WRITE;
+	const __u64 end = 0x7f3200000000ULL;
+	struct recording_mapping mappings[] = {
+		{ end - 64 * PAGE, end - 64 * PAGE, access, "" },
+		{ end - 64 * PAGE, end, access, "" },
+	};
+	int n, page;
+
+	begin(maker, "growing", 100 * MS, 0);
+	for (n = 0; n < 40; n++) {
+		if (n % 2 == 0) {
+			mappings[0].end = mappings[1].start;
+			mappings[0].start -= 4 * PAGE;
+			map(maker, mappings, 2);
+		} else {
+			mappings[1].start = mappings[0].start;
+			map(maker, mappings + 1, 1);
+		}
+		for (page = n % 7; page < 64; page += 7)
+			present(maker, end - (64 - page) * PAGE, 1);
+		interval(maker, 100 * MS);
+	}
+	finish(maker, RECORDING_TIME_UP);
+}
+
 /* More mappings than can be labelled, two of them large. */
 static void make_crowd(struct maker *maker)
 {
@@ -436,6 +468,7 @@ static const struct kind {
 	{ "huge", make_huge },
 	{ "many", make_many },
 	{ "server", make_server },
+	{ "growing", make_growing },
 	{ "crowd", make_crowd },
 	{ "killed", make_killed },
 	{ "refused", make_refused },

@@ -135,6 +135,24 @@ static void add_to_group(struct heatmap *heatmap, struct extent *extent,
 	group->pages += extent->end - extent->start;
 }
 
+/*
+ * Whether two are one mapping: also before and after it has grown, was split, or
+ * moved at one end, which gives it another id.
+ */
+static bool is_same_mapping(const struct report_figures *figures, __u32 one,
+			    __u32 other)
+{
+	const struct recording_mapping *mappings = figures->recording->mappings;
+
+	if (one == other)
+		return true;
+	if (one == REPORT_NO_MAPPING || other == REPORT_NO_MAPPING)
+		return false;
+	return mappings[one].start < mappings[other].end &&
+	       mappings[other].start < mappings[one].end &&
+	       !strcmp(mappings[one].name, mappings[other].name);
+}
+
 /**
  * make_extents - find out what the axis has
  * @heatmap: receives the extents, and a group for each mapping
@@ -160,7 +178,8 @@ static int make_extents(struct heatmap *heatmap)
 		return -1;
 	for (i = 0; i < figures->range_count; i++) {
 		const struct report_range *range = &figures->ranges[i];
-		bool same = extent && range->mapping == mapping;
+		bool same = extent &&
+			    is_same_mapping(figures, range->mapping, mapping);
 
 		if (same && range->start - extent->end <= few) {
 			group = &heatmap->groups[heatmap->group_count - 1];
