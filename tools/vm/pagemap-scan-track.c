@@ -151,6 +151,26 @@ int require_tracking(struct failure *failure)
 	return tracker ? 0 : -1;
 }
 
+/*
+ * To close the userfaultfd takes all protection off with the process's mmap lock
+ * held: its page faults wait for gigabytes to be walked.  Do it mapping by
+ * mapping before that.  What fails here is left to close().
+ */
+static void unregister_all(const struct tracker *tracker)
+{
+	size_t i;
+
+	for (i = 0; i < tracker->armed.count; i++) {
+		const struct address_range *range = &tracker->armed.ranges[i];
+		struct uffdio_range part = {
+			.start = range->start,
+			.len = range->end - range->start,
+		};
+
+		ioctl(tracker->uffd, UFFDIO_UNREGISTER, &part);
+	}
+}
+
 /**
  * close_tracker - stop tracking
  * @tracker: the tracker, or NULL
@@ -159,8 +179,10 @@ void close_tracker(struct tracker *tracker)
 {
 	if (!tracker)
 		return;
-	if (tracker->uffd >= 0)
+	if (tracker->uffd >= 0) {
+		unregister_all(tracker);
 		close(tracker->uffd);
+	}
 	free_ranges(&tracker->armed);
 	free_ranges(&tracker->arming);
 	free(tracker);
