@@ -477,11 +477,12 @@ static int pagemap_scan_charge(struct pagemap_scan *scan, unsigned long addr,
 /*
  * Whether the caller is to see that a VMA is registered for write-protection.
  *
- * A process that is tracked from outside, by PAGEMAP_USERFAULTFD, goes on as if
- * nobody looked: otherwise, a program that drops or saves what is written would
- * miss pages.  With PAGEMAP_WP_FOREIGN the one outside sees nothing else than
- * what it registered by the same pagemap file: it must not protect what the
- * process, or another one, tracks, also where that began only a moment ago.
+ * What is tracked from outside, by PAGEMAP_USERFAULTFD, is seen through the
+ * pagemap file that it was asked of, and by nobody else: not by the process,
+ * which goes on as if nobody looked, nor by others who look from outside, as
+ * who protects pages again would take what is written from the tracker.  With
+ * PAGEMAP_WP_FOREIGN, the tracker sees nothing else: it must not protect what
+ * the process tracks, also where that began only a moment ago.
  *
  * Called with the mmap lock held, which keeps the registration.
  */
@@ -492,9 +493,10 @@ static bool pagemap_scan_sees_wp(const struct pagemap_scan *scan,
 
 	if (!userfaultfd_wp(vma))
 		return false;
-	if (scan->request->flags & PAGEMAP_WP_FOREIGN)
-		return !own && userfaultfd_is_tracked_by(vma, scan->pagemap);
-	return !own || !userfaultfd_is_foreign(vma);
+	if (!own && userfaultfd_is_tracked_by(vma, scan->pagemap))
+		return true;
+	return !(scan->request->flags & PAGEMAP_WP_FOREIGN) &&
+	       !userfaultfd_is_foreign(vma);
 }
 
 /* Whether the caller can protect the pages of a VMA.  Called like that, too. */

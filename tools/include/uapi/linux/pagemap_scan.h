@@ -57,8 +57,8 @@ struct page_region {
 /*
  * Look through the eyes of one who tracks another process: only what is
  * registered by PAGEMAP_USERFAULTFD of this same descriptor, from outside,
- * counts as write-protected or can be.  What the process, or somebody else,
- * tracks is left alone.  Not with a struct pm_scan_arg.
+ * counts as write-protected or can be.  What the process itself tracks is left
+ * alone.  Not with a struct pm_scan_arg.
  */
 #define PAGEMAP_WP_FOREIGN	0x04
 

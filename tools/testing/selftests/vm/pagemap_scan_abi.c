@@ -566,9 +566,10 @@ TEST_F_TIMEOUT(abi, range_outside_the_address_space_is_efault, TIMEOUT)
 
 TEST_F_TIMEOUT(abi, unknown_flag_is_einval, TIMEOUT)
 {
-	int bit;
+	/* PAGEMAP_WP_FOREIGN came later than mainline's argument. */
+	int bit = variant->layout == LAYOUT_PM ? 2 : 3;
 
-	for (bit = 2; bit < 64; bit++) {
+	for (; bit < 64; bit++) {
 		self->scan.flags = 1ULL << bit;
 		EXPECT_ERROR(EINVAL, scan_call(self->pagemap, &self->scan));
 	}

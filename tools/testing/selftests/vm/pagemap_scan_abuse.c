@@ -404,9 +404,14 @@ struct verdict {
 	bool may_eperm;
 };
 
-static void judge_values(struct verdict *verdict, __u64 flags, __u64 masks)
+#define PM_FLAGS_KNOWN	((__u64)(PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC))
+#define OWN_FLAGS_KNOWN	((__u64)(PAGEMAP_WP_ENGAGE | PAGEMAP_WP_REQUIRED | \
+				 PAGEMAP_WP_FOREIGN))
+
+static void judge_values(struct verdict *verdict, __u64 flags, __u64 known,
+			 __u64 masks)
 {
-	if (flags & ~(__u64)(PAGEMAP_WP_ENGAGE | PAGEMAP_WP_REQUIRED) ||
+	if (flags & ~known ||
 	    masks & ~ALL_CATEGORIES)
 		verdict->einval = true;
 	verdict->may_eperm = flags & PAGEMAP_WP_REQUIRED;
@@ -445,8 +450,9 @@ static struct verdict judge(const struct raw *raw, const struct place *place)
 	struct verdict verdict = {};
 
 	if (raw->number == PAGEMAP_SCAN_PM) {
-		judge_values(&verdict, f[PM_FLAGS], f[PM_INVERTED] |
-			     f[PM_MASK] | f[PM_ANYOF] | f[PM_RETURN]);
+		judge_values(&verdict, f[PM_FLAGS], PM_FLAGS_KNOWN,
+			     f[PM_INVERTED] | f[PM_MASK] | f[PM_ANYOF] |
+			     f[PM_RETURN]);
 		judge_range(&verdict, f[PM_START],
 			    f[PM_END] - f[PM_START]);
 		if (f[PM_END] < f[PM_START])
@@ -454,8 +460,9 @@ static struct verdict judge(const struct raw *raw, const struct place *place)
 		judge_vec(&verdict, place, f[PM_VEC], f[PM_VEC_LEN]);
 		return verdict;
 	}
-	judge_values(&verdict, f[OWN_FLAGS], f[OWN_REQUIRED] | f[OWN_ANYOF] |
-		     f[OWN_EXCLUDED] | f[OWN_RETURN]);
+	judge_values(&verdict, f[OWN_FLAGS], OWN_FLAGS_KNOWN,
+		     f[OWN_REQUIRED] | f[OWN_ANYOF] | f[OWN_EXCLUDED] |
+		     f[OWN_RETURN]);
 	judge_range(&verdict, f[OWN_START], f[OWN_LEN]);
 	if (f[OWN_START] + f[OWN_LEN] < f[OWN_START])
 		verdict.einval = true;

@@ -219,6 +219,71 @@ TEST_F_TIMEOUT(contents, clearing_soft_dirty_keeps_the_answer, TIMEOUT)
 	EXPECT_EQ(0, check_written(&self->tracking, other_granules));
 }
 
+static int make_writable(void *addr, size_t size)
+{
+	return mprotect(addr, size, PROT_READ | PROT_WRITE);
+}
+
+static int munlock_all(void *addr, size_t size)
+{
+	return munlock(addr, size);
+}
+
+static int let_children_have(void *addr, size_t size)
+{
+	return madvise(addr, size, MADV_DOFORK);
+}
+
+static int map_at(char *p, size_t size, int prot)
+{
+	return mmap(p, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+		    0) == p ? 0 : -1;
+}
+
+struct way_to_merge {
+	const char *name;
+	int old_prot;
+	int (*make_equal)(void *addr, size_t size);
+};
+
+/* Old memory that is made like new one beside it is merged with it. */
+TEST(merging_keeps_soft_dirty)
+{
+	static const struct way_to_merge ways[] = {
+		{ "mprotect", PROT_READ, make_writable },
+		{ "munlock", PROT_READ | PROT_WRITE, munlock_all },
+		{ "madvise", PROT_READ | PROT_WRITE, let_children_have },
+	};
+	size_t i, size = 4 * page_size();
+	int pagemap = pagemap_open(getpid());
+	char *p;
+
+	for (i = 0; i < 2 * ARRAY_SIZE(ways); i++) {
+		const struct way_to_merge *way = &ways[i / 2];
+
+		TH_LOG("%s%s", way->name, i % 2 ? ", with memory before" : "");
+		p = reserve_addresses(5 * size, page_size());
+		ASSERT_NE(NULL, p);
+		p += 2 * size;
+		if (i % 2)
+			ASSERT_EQ(0, map_at(p - size, size,
+					    PROT_READ | PROT_WRITE));
+		ASSERT_EQ(0, map_at(p, size, way->old_prot));
+		if (way->make_equal == munlock_all)
+			ASSERT_EQ(0, mlock(p, size));
+		if (way->make_equal == let_children_have)
+			ASSERT_EQ(0, madvise(p, size, MADV_DONTFORK));
+		ASSERT_EQ(0, clear_soft_dirty());
+		ASSERT_EQ(0, map_at(p + size, size, PROT_READ | PROT_WRITE));
+		ASSERT_EQ(4, pages_with(pagemap, p + size, size,
+					PAGEMAP_SOFT_DIRTY));
+		ASSERT_EQ(0, way->make_equal(p, size));
+		EXPECT_EQ(4, pages_with(pagemap, p + size, size,
+					PAGEMAP_SOFT_DIRTY));
+	}
+	close(pagemap);
+}
+
 TEST_F_TIMEOUT(contents, protecting_keeps_soft_dirty, TIMEOUT)
 {
 	struct memory *mem = self->mem;

@@ -863,6 +863,31 @@ TEST_F(single, is_the_only_one_for_a_range)
 	close(second.view.uffd);
 }
 
+/* Those who only look do not see it, and so do not protect it either. */
+TEST_F(single, is_not_seen_by_others)
+{
+	struct tracked *tracked = &self->tracked;
+	struct tracking other = tracked->view;
+	enum layout layout;
+	struct scan scan;
+
+	other.pagemap = pagemap_open(tracked->pid);
+	ASSERT_LE(0, other.pagemap);
+	ASSERT_EQ(0, tracker_register(tracked));
+	ASSERT_EQ(0, reports_and_protects(tracked, every_granule));
+	ASSERT_EQ(0, have(tracked, write_some));
+	for (layout = LAYOUT_VER0; layout <= LAYOUT_PM; layout++) {
+		other.layout = layout;
+		EXPECT_EQ(0, check_written(&other, every_granule));
+		scan = tracking_scan(&other, PAGEMAP_WP_ENGAGE);
+		EXPECT_EQ(0, scan_call(other.pagemap, &scan));
+		scan.flags |= PAGEMAP_WP_REQUIRED;
+		EXPECT_ERROR(EPERM, scan_call(other.pagemap, &scan));
+	}
+	EXPECT_EQ(0, reports_and_protects(tracked, some_granules));
+	close(other.pagemap);
+}
+
 /* Nor does a second one protect what the first is to see. */
 TEST_F(single, leaves_alone_what_others_track)
 {
@@ -907,6 +932,191 @@ TEST(process_may_track_itself)
 	write_set(mem, some_granules);
 	EXPECT_EQ(0, check_written(&tracking, some_granules));
 	EXPECT_EQ(0, tracking_end(&tracking));
+}
+
+/* A process whose memory grows, and its tracker follows */
+
+#define GROWTH_STEPS	16
+
+/**
+ * struct growth - memory that grows at its end, as a heap does
+ * @start:	its address
+ * @pages:	those that are mapped
+ * @step:	by how many pages it grows at a time
+ * @fd:		of the file that is mapped, shared; -1: anonymous memory
+ */
+struct growth {
+	char *start;
+	size_t pages;
+	size_t step;
+	int fd;
+};
+
+FIXTURE(growing) {
+	struct tracked tracked;
+	char before[4096];
+};
+
+FIXTURE_VARIANT(growing) {
+	bool file;
+};
+
+FIXTURE_VARIANT_ADD(growing, ANON) { false };
+FIXTURE_VARIANT_ADD(growing, MEMFD) { true };
+
+static struct growth *growth;
+
+static size_t growth_size(void) { return growth->pages * page_size(); }
+
+static int map_more(struct tracked *tracked)
+{
+	size_t size = growth->step * page_size();
+	int flags = growth->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	char *end = growth->start + growth_size();
+
+	if (mmap(end, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED,
+		 growth->fd, end - growth->start) != end)
+		return errno;
+	growth->pages += growth->step;
+	return 0;
+}
+
+static int grow(struct tracked *tracked)
+{
+	int error = map_more(tracked);
+
+	if (!error)
+		memset(growth->start, 1, growth_size());
+	return error;
+}
+
+static int begin_to_grow(struct tracked *tracked)
+{
+	/* Something else is at both ends. */
+	growth->start = reserve_addresses((GROWTH_STEPS + 2) * growth->step *
+					  page_size(), page_size());
+	if (!growth->start)
+		return ENOMEM;
+	growth->start += page_size();
+	return grow(tracked);
+}
+
+static int clear_soft_dirty(struct tracked *tracked)
+{
+	return tunable_write("/proc/self/clear_refs", "4") ? EIO : 0;
+}
+
+static int read_the_end(struct tracked *tracked)
+{
+	size_t page;
+
+	for (page = growth->pages - growth->step; page < growth->pages; page++)
+		*(volatile char *)(growth->start + page * page_size());
+	return 0;
+}
+
+static int write_the_end(struct tracked *tracked)
+{
+	growth->start[growth_size() - 1] = 2;
+	return 0;
+}
+
+static size_t soft_dirty_at_the_end(struct tracked *tracked)
+{
+	size_t size = growth->step * page_size();
+
+	return pages_with(tracked->view.pagemap,
+			  growth->start + growth_size() - size, size,
+			  PAGEMAP_SOFT_DIRTY);
+}
+
+static size_t vmas(struct tracked *tracked)
+{
+	char text[8192], *line = text;
+	size_t lines = 0;
+
+	tracked->view.mem.addr = growth->start;
+	tracked->view.mem.size = growth_size();
+	if (describe_vmas(tracked, text, sizeof(text)))
+		return 0;
+	while ((line = strchr(line, '\n'))) {
+		lines++;
+		line++;
+	}
+	/* A VMA has a line of addresses and one of flags. */
+	return lines / 2;
+}
+
+static int register_growth(struct tracked *tracked)
+{
+	return uffd_register(tracked->view.uffd, growth->start, growth_size(),
+			     UFFDIO_REGISTER_MODE_WP, NULL);
+}
+
+FIXTURE_SETUP(growing)
+{
+	growth = mmap(NULL, sizeof(*growth), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)growth);
+	growth->step = 4;
+	growth->fd = -1;
+	if (variant->file) {
+		growth->fd = memfd_create("growth", MFD_CLOEXEC);
+		ASSERT_LE(0, growth->fd);
+		ASSERT_EQ(0, ftruncate(growth->fd, GROWTH_STEPS * growth->step *
+						   page_size()));
+	}
+	ASSERT_EQ(0, tracked_start(&self->tracked, MEMORY_ANON, LAYOUT_VER1));
+	ASSERT_EQ(0, have(&self->tracked, begin_to_grow));
+}
+
+FIXTURE_TEARDOWN(growing)
+{
+	tracked_end(&self->tracked);
+	close(growth->fd);
+	munmap(growth, sizeof(*growth));
+}
+
+/* What is written before it is registered is one VMA with the rest even so. */
+TEST_F(growing, stays_one_vma)
+{
+	struct tracked *tracked = &self->tracked;
+	int step;
+
+	ASSERT_EQ(1, vmas(tracked));
+	for (step = 1; step < GROWTH_STEPS; step++) {
+		ASSERT_EQ(0, register_growth(tracked));
+		ASSERT_EQ(1, vmas(tracked));
+		ASSERT_EQ(0, have(tracked, grow));
+		ASSERT_EQ(2, vmas(tracked));
+	}
+	ASSERT_EQ(0, close(tracked->view.uffd));
+	EXPECT_EQ(1, vmas(tracked));
+}
+
+/* The end of tracking merges what is new with what is not. */
+TEST_F(growing, stays_soft_dirty)
+{
+	struct tracked *tracked = &self->tracked;
+
+	ASSERT_EQ(0, register_growth(tracked));
+	ASSERT_EQ(0, have(tracked, clear_soft_dirty));
+	ASSERT_EQ(0, have(tracked, map_more));
+	/* Without a page, anonymous memory would not be merged. */
+	ASSERT_EQ(0, have(tracked, write_the_end));
+	ASSERT_EQ(growth->step, soft_dirty_at_the_end(tracked));
+	ASSERT_EQ(2, vmas(tracked));
+	ASSERT_EQ(0, close(tracked->view.uffd));
+	ASSERT_EQ(1, vmas(tracked));
+	EXPECT_EQ(growth->step, soft_dirty_at_the_end(tracked));
+
+	/* It goes on from there, also with pages that were read first. */
+	ASSERT_EQ(0, have(tracked, clear_soft_dirty));
+	EXPECT_EQ(0, soft_dirty_at_the_end(tracked));
+	ASSERT_EQ(0, have(tracked, read_the_end));
+	EXPECT_EQ(0, soft_dirty_at_the_end(tracked));
+	ASSERT_EQ(0, have(tracked, write_the_end));
+	EXPECT_EQ(1, soft_dirty_at_the_end(tracked));
 }
 
 static long objects_of(const char *cache)
