@@ -14,6 +14,7 @@ help:
 #: make refresh   STEP=NNNN: put edits made in build/linux back into that step
 #: make check     checkpatch --strict, sparse, kernel-doc, shellcheck
 #: make docs      build/docs/: the pages of the series; any warning is an error
+#: make deb       Debian packages; FLAVOUR=amd64, cloud-amd64, guest; REVISION=1
 #: make soak      MINUTES=n: random programs and races for so long; CONFIG=debug
 #: make mutants   break the kernel on purpose: each time a test must fail
 #: make bench     what a scan costs, beside Linux 6.12: tables, pictures
@@ -93,6 +94,12 @@ check: setup
 .PHONY: docs
 docs: tree
 	@scripts/docs
+
+FLAVOUR ?= amd64
+REVISION ?= 1
+.PHONY: deb
+deb: tree
+	@scripts/deb '$(FLAVOUR)' '$(REVISION)'
 
 .PHONY: refresh
 refresh:
