@@ -15,6 +15,7 @@ help:
 #: make check     checkpatch --strict, sparse, kernel-doc, shellcheck
 #: make docs      build/docs/: the pages of the series; any warning is an error
 #: make deb       Debian packages; FLAVOUR=amd64, cloud-amd64, guest; REVISION=1
+#: make deb-test  install and boot them in a Debian root; FLAVOUR=guest ...
 #: make soak      MINUTES=n: random programs and races for so long; CONFIG=debug
 #: make mutants   break the kernel on purpose: each time a test must fail
 #: make bench     what a scan costs, beside Linux 6.12: tables, pictures
@@ -97,9 +98,12 @@ docs: tree
 
 FLAVOUR ?= amd64
 REVISION ?= 1
-.PHONY: deb
+.PHONY: deb deb-test
 deb: tree
 	@scripts/deb '$(FLAVOUR)' '$(REVISION)'
+
+deb-test: deb
+	@tests/deb '$(FLAVOUR)'
 
 .PHONY: refresh
 refresh:
