@@ -73,6 +73,23 @@ list_touched_files()
 	{ tree_git diff --name-only base HEAD; list_our_files; } | sort -u
 }
 
+# The kernel's C files that the series touches, but for those that are compiled
+# as a part of another.
+touched_sources()
+{
+	local patch file
+	{
+		list_patches | while read -r patch; do
+			patch_diff "$patch" | sed -n 's|^+++ b/\(.*\.c\)$|\1|p'
+		done
+		list_our_files | grep '\.c$' || :
+	} | grep -vE '^(tools|Documentation|samples)/' | sort -u |
+	while read -r file; do
+		grep -qF "#include \"${file##*/}\"" "$linux/${file%/*}"/*.c ||
+			echo "$file"
+	done
+}
+
 # copy_files DIRECTORY: those that stdin names, out of the patched tree.
 copy_files() { tar -C "$linux" -h -T - -cf - | tar -C "$1" -xf -; }
 
