@@ -19,13 +19,13 @@ say() { printf '%s\n' "$*" >&2; }
 die() { say "${0#"$top"/}: $*"; exit "${failure:-1}"; }
 
 # git in the built tree, with nothing taken from the caller's configuration.
+tree_name="tree" tree_email=tree@localhost tree_date='1700000000 +0000'
 tree_git()
 {
 	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null \
-	GIT_AUTHOR_NAME=tree GIT_AUTHOR_EMAIL=tree@localhost \
-	GIT_COMMITTER_NAME=tree GIT_COMMITTER_EMAIL=tree@localhost \
-	GIT_AUTHOR_DATE='1700000000 +0000' \
-	GIT_COMMITTER_DATE='1700000000 +0000' \
+	GIT_AUTHOR_NAME=$tree_name GIT_AUTHOR_EMAIL=$tree_email \
+	GIT_COMMITTER_NAME=$tree_name GIT_COMMITTER_EMAIL=$tree_email \
+	GIT_AUTHOR_DATE=$tree_date GIT_COMMITTER_DATE=$tree_date \
 		git -C "$linux" "$@"
 }
 
@@ -49,10 +49,18 @@ list_patches()
 	done
 }
 
-# A patch file is a header (Subject:, body, New-file: lines), '---', the diff.
+# A patch file is a header (Subject:, body, New-file: and New-section: lines),
+# '---', the diff.
 patch_header() { sed '/^---$/,$d; /^diff --git /,$d' "$1"; }
 patch_diff() { sed -n '/^diff --git /,$p' "$1"; }
-patch_message() { patch_header "$1" | sed '1s/^Subject: *//'; }
+patch_message()
+{
+	patch_header "$1" | sed '1s/^Subject: *//; /^New-\(file\|section\): /d' |
+		git stripspace
+}
+step_new_files() { patch_header "$1" | sed -n 's|^New-file: *\(.*[^ ]\) *$|\1|p'; }
+# Our part of MAINTAINERS comes in the step that says so.
+step_section() { patch_header "$1" | sed -n 's|^New-section: *||p'; }
 
 # The files that the series adds whole, by their paths in the kernel tree.
 list_our_files()
@@ -98,8 +106,7 @@ list_new_files()
 {
 	local patch
 	list_patches | while read -r patch; do
-		patch_header "$patch" |
-			sed -n "s|^New-file: *\(.*[^ ]\) *\$|$(basename "$patch") \1|p"
+		step_new_files "$patch" | sed "s|^|$(basename "$patch") |"
 	done
 }
 
