@@ -13,6 +13,7 @@ help:
 #: make kernel    build/bzImage; CONFIG=debug, stock, stock-debug: the others
 #: make refresh   STEP=NNNN: put edits made in build/linux back into that step
 #: make check     checkpatch --strict, sparse, kernel-doc, shellcheck
+#: make series    build/series/: what git send-email sends and git am applies
 #: make docs      build/docs/: the pages of the series; any warning is an error
 #: make deb       Debian packages; FLAVOUR=amd64, cloud-amd64, guest; REVISION=1
 #: make deb-test  install and boot them in a Debian root; FLAVOUR=guest ...
@@ -91,6 +92,10 @@ bench-native: tree
 .PHONY: check
 check: setup
 	@scripts/check '$(T)'
+
+.PHONY: series
+series: tree
+	@scripts/series
 
 .PHONY: docs
 docs: tree
