@@ -373,6 +373,38 @@ static bool pagemap_scan_extends(const struct pagemap_scan *scan,
 }
 
 /*
+ * Copy a region out.  As many a small call finds but one, it is worth the 30
+ * instructions that this saves.
+ */
+static int pagemap_scan_put_region(struct page_region __user *vec,
+				   const struct page_region *region)
+{
+	if (should_fail_usercopy() || !user_write_access_begin(vec, sizeof(*vec)))
+		return -EFAULT;
+	unsafe_put_user(region->start, &vec->start, fault);
+	unsafe_put_user(region->end, &vec->end, fault);
+	unsafe_put_user(region->categories, &vec->categories, fault);
+	user_write_access_end();
+	return 0;
+fault:
+	user_write_access_end();
+	return -EFAULT;
+}
+
+static int pagemap_scan_put_regions(struct page_region __user *vec,
+				    const struct page_region *regions,
+				    unsigned long nr, bool nofault)
+{
+	size_t size = nr * sizeof(*regions);
+
+	if (nofault)
+		return copy_to_user_nofault(vec, regions, size);
+	if (nr == 1)
+		return pagemap_scan_put_region(vec, regions);
+	return copy_to_user(vec, regions, size) ? -EFAULT : 0;
+}
+
+/*
  * Copy the regions out that are complete: all but the last one, or all when the
  * walk is over.  With @nofault without sleeping, while the mmap lock is held.
  */
@@ -380,19 +412,18 @@ static int pagemap_scan_copy_regions(struct pagemap_scan *scan, bool nofault)
 {
 	unsigned long nr = pagemap_scan_nr_regions(scan);
 	struct page_region __user *vec = scan->request->vec + scan->copied;
-	size_t size;
 
 	if (nr && !scan->done)
 		nr--;
 	if (!nr)
 		return 0;
 
-	size = nr * sizeof(*scan->regions);
-	if (nofault ? copy_to_user_nofault(vec, scan->regions + 1, size) :
-		      copy_to_user(vec, scan->regions + 1, size))
+	if (pagemap_scan_put_regions(vec, scan->regions + 1, nr, nofault))
 		return -EFAULT;
 	scan->copied += nr;
 	scan->last -= nr;
+	if (scan->done)
+		return 0;
 	if (scan->last != scan->regions)
 		scan->regions[1] = scan->regions[1 + nr];
 	pagemap_scan_set_limit(scan);
