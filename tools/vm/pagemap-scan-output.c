@@ -89,16 +89,17 @@ void print_styled(bool colours, enum style style, const char *text)
 
 /**
  * terminal_width - ask how wide the terminal is
+ * @descriptor: what is written to
  *
- * Return: number of columns, 0 where the standard output is no terminal.
+ * Return: number of columns, 0 where that is no terminal.
  */
-unsigned int terminal_width(void)
+unsigned int terminal_width(int descriptor)
 {
 	struct winsize size;
 
-	if (!isatty(STDOUT_FILENO))
+	if (!isatty(descriptor))
 		return 0;
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col)
+	if (ioctl(descriptor, TIOCGWINSZ, &size) || !size.ws_col)
 		return USUAL_WIDTH;
 	return size.ws_col;
 }

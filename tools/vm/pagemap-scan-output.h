@@ -58,7 +58,7 @@ int parse_colour(const char *option, const char *text,
 		 enum colour_choice *choice, struct failure *failure);
 bool use_colours(enum colour_choice choice);
 void print_styled(bool colours, enum style style, const char *text);
-unsigned int terminal_width(void);
+unsigned int terminal_width(int descriptor);
 unsigned int terminal_height(void);
 int format_size(char text[SIZE_SIZE], __u64 bytes, enum unit unit,
 		__u64 page_size);

@@ -21,8 +21,11 @@
 #include "pagemap-scan-recording.h"
 #include "pagemap-scan-session.h"
 
-/* Characters of the bar. */
+/* Characters of the bar, where there is room, and where it is left out. */
 #define BAR_WIDTH	30
+#define NARROWEST_BAR	5
+/* What is around it. */
+#define BAR_FRAME	3
 
 static const struct argp_option options[] = {
 	{ "output", 'o', "FILE", 0, "the recording; one that exists is overwritten", 1 },
@@ -268,25 +271,43 @@ static enum session_state collect(struct record *record,
 
 /* Progress. */
 
+/* A bar for the part of the time that has passed, if there is room for it. */
+static void show_bar(double part, int width)
+{
+	int done;
+
+	if (width > BAR_WIDTH)
+		width = BAR_WIDTH;
+	if (width < NARROWEST_BAR)
+		return;
+	done = part < 1 ? part * width : width;
+	fprintf(stderr, "[%.*s%*s] ", done, "##############################",
+		width - done, "");
+}
+
+/* The line is rewritten in place, which takes one that is not wrapped. */
 static void show_progress(const struct record *record)
 {
 	__u64 passed = record->session.time - record->start;
 	__u64 duration = record->request->duration;
+	int width = terminal_width(STDERR_FILENO), length = 0;
+	char text[128];
 
 	if (!record->progress)
 		return;
-	fprintf(stderr, "\r");
-	if (duration) {
-		int done = passed < duration ? passed * BAR_WIDTH / duration :
-					       BAR_WIDTH;
-
-		fprintf(stderr, "[%.*s%*s] ", done,
-			"##############################", BAR_WIDTH - done, "");
-	}
-	fprintf(stderr, "%.1f", (double)passed / NSEC_PER_SEC);
+	length += snprintf(text, sizeof(text), "%.1f",
+			   (double)passed / NSEC_PER_SEC);
 	if (duration)
-		fprintf(stderr, " of %.1f", (double)duration / NSEC_PER_SEC);
-	fprintf(stderr, " s, %llu pages written\033[K", record->written);
+		length += snprintf(text + length, sizeof(text) - length,
+				   " of %.1f",
+				   (double)duration / NSEC_PER_SEC);
+	length += snprintf(text + length, sizeof(text) - length,
+			   " s, %llu pages written", record->written);
+	fprintf(stderr, "\r");
+	if (duration)
+		show_bar((double)passed / duration,
+			 width - length - BAR_FRAME - 1);
+	fprintf(stderr, "%.*s\033[K", width - 1, text);
 }
 
 static void show_result(const struct record *record, const char *why)

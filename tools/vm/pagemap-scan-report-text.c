@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pagemap-scan-output.h"
 #include "pagemap-scan-report.h"
@@ -19,7 +20,7 @@
  */
 void report_find_style(struct report_style *style)
 {
-	unsigned int width = terminal_width();
+	unsigned int width = terminal_width(STDOUT_FILENO);
 
 	*style = (struct report_style){
 		.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8"),

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pagemap-scan-show.h"
 
@@ -101,7 +102,7 @@ static const char *size_title(enum unit unit)
 /* The place of names must leave them some room where lines must not be long. */
 static size_t name_width(size_t at)
 {
-	size_t width = terminal_width();
+	size_t width = terminal_width(STDOUT_FILENO);
 
 	if (!width)
 		return SIZE_MAX;
@@ -269,7 +270,7 @@ static void place_columns(struct layout *layout,
 static void lay_out(struct layout *layout, const struct show_result *result,
 		    const struct show_request *request)
 {
-	size_t width = terminal_width();
+	size_t width = terminal_width(STDOUT_FILENO);
 
 	layout->unit = request->unit;
 	layout->page_size = result->process.page_size;

@@ -361,7 +361,7 @@ static void print_row(const struct watch *watch, const struct watch_row *row,
 
 static void print_view(const struct watch *watch, bool colours)
 {
-	unsigned int height = terminal_height(), width = terminal_width();
+	unsigned int height = terminal_height(), width = terminal_width(STDOUT_FILENO);
 	__u64 page_size = watch->session.process.page_size;
 	char rate[SIZE_SIZE], size[SIZE_SIZE], own[SIZE_SIZE];
 	char command[COMMAND_SIZE], line[LINE_SIZE];
