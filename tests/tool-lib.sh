@@ -101,6 +101,14 @@ has()
 	fi
 }
 
+# by_schema NAME KIND FILE: its JSON is as the documentation says.
+by_schema()
+{
+	local result
+	result=$(/usr/bin/python3 "$top/tests/tool-schema" "$2" < "$3" 2>&1) || :
+	same "$1" valid "$result"
+}
+
 # refused NAME STATUS PATTERN COMMAND...: prints nothing but an error of one
 # line that has all of PATTERN.
 refused()
