@@ -2183,6 +2183,7 @@ void pagemap_scan_init(struct pagemap_scan *scan,
 	scan->begun = false;
 	scan->allowed_end = start;
 	scan->protected_end = 0;
+	scan->pagemap = NULL;
 
 	scan->regions = NULL;
 	nr_regions = min3(nr_regions, request->vec_len,
@@ -2353,7 +2354,7 @@ void pagemap_scan_undo(struct pagemap_scan *scan)
 	}
 
 	while (addr < last) {
-		unsigned long first, end;
+		unsigned long first, next, end;
 
 		mmap_read_lock(mm);
 		vma = find_vma(mm, addr);
@@ -2370,8 +2371,11 @@ void pagemap_scan_undo(struct pagemap_scan *scan)
 			/* A hugetlb page that the range cuts was left alone */
 			first = ALIGN(addr, size);
 			if (first < ALIGN_DOWN(end, size)) {
-				end = min(ALIGN_DOWN(end, size), first +
-					  max(PAGEMAP_SCAN_UNDO_LEN, size));
+				/* Pieces that cut no huge page: it would be split */
+				next = ALIGN_DOWN(first +
+						  max(PAGEMAP_SCAN_UNDO_LEN, size),
+						  max(PMD_SIZE, size));
+				end = min(ALIGN_DOWN(end, size), next);
 				uffd_wp_range(mm, vma, first, end - first,
 					      false);
 			}
