@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0
+# SPDX-License-Identifier: GPL-2.0-only
 # The only entry point; 'make help' lists the targets.
 
 CONFIG ?= plain

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 # What those share who boot a kernel under QEMU.  Sourced, after set -eu, by
 # bash scripts only.

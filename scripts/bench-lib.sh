@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # Tables of results, for the scripts that measure.
 # shellcheck shell=bash disable=SC2034,SC2154
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 # What the tests of tools/vm/pagemap-scan share: where things are, how they are
 # built, and results in TAP.  Sourced, after set -eu, by bash scripts only.

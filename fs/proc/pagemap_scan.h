@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The scanner behind PAGEMAP_SCAN, as the handler of the ioctl sees it.
  *

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * KUnit tests of what PAGEMAP_SCAN does without a page table: taking the
  * argument in both layouts and all versions, matching, building regions, telling

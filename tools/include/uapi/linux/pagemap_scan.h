@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 #ifndef _UAPI_LINUX_PAGEMAP_SCAN_H
 #define _UAPI_LINUX_PAGEMAP_SCAN_H
 

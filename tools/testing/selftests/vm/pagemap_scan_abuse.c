@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * PAGEMAP_SCAN under misuse: arguments, ranges and vectors at every address,
  * of every length and of every sort; many callers; an argument that changes;

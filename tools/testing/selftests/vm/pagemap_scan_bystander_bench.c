@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * pagemap_scan_bystander_bench: what memory costs that nobody tracks
  *

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * PAGEMAP_SCAN: the categories of each kind of page table entry, which are
  * the same whatever is asked and however the page got where it is.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * PAGEMAP_SCAN: what its users do, step by step, as their documentation and
  * behaviour tell: write watches, sandboxes, WebAssembly instances, virtual

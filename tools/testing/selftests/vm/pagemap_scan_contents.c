@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * PAGEMAP_SCAN: what changes the contents of tracked pages without a write is
  * reported, and what moves pages about without a change is not.

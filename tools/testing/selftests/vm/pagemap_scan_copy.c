@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * PAGEMAP_SCAN: keep a copy of another program's memory by what is reported,
  * and nothing else, while the program works; then stop it and compare.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * Fault injection, for pagemap_scan_fault, and for every other program of the
  * suite: with PAGEMAP_SCAN_FAILING set in its environment, each ioctl of it that

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * PAGEMAP_SCAN where memory is short or copying fails: by fault injection each
  * call is made again and again, and each time another of its allocations and

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * pagemap_scan_fuzz: what the interface promises of each page, and whether the
  * kernel keeps it.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * kselftest_harness.h with a choice of the cases: each program takes up to two
  * shell patterns as arguments,

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * <linux/pagemap_scan.h> compiles alone, as the first header of a source, and
  * beside whatever <linux/fs.h> is installed; nothing in it depends on the

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * PAGEMAP_SCAN: huge pages, transparent and hugetlb, that lie partly in the
  * range, or for which there is not enough room.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * PAGEMAP_USERFAULTFD: tracking what another process writes, without its help
  * and without its notice.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * PAGEMAP_SCAN: the userfaultfd features that it stands on, async
  * write-protection and the protection of pages that are not populated.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /* What the pagemap_scan tests share; see pagemap_scan_util.h. */
 #define _GNU_SOURCE
 #include <errno.h>

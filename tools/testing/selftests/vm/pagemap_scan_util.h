@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the pagemap_scan tests share: the machine's set-up, memory of each
  * kind, userfaultfd, and PAGEMAP_SCAN in each layout of its argument.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * Async write-protection: where the contents of a page go, so does its
  * protection, for a page without protection reads as written.  Where only the

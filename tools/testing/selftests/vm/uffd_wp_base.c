@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * Write-protection by userfaultfd, without the async mode: what fork(), KSM,
  * unsharing, mremap() and a shortage of memory must not do to it.
