@@ -306,11 +306,12 @@ static void unsplit(const struct area *area, size_t first, size_t count)
 			PROT_READ | PROT_WRITE), "mprotect");
 }
 
-static void track_own(const struct area *area)
+/* In asynchronous mode, or with no features, to answer each fault itself. */
+static void track_own(const struct area *area, uint64_t features)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
-		.features = UFFD_FEATURE_WP_ASYNC,
+		.features = features,
 	};
 	struct uffdio_register registration = {
 		.range = { (uintptr_t)area->memory, area->pages * page_size },
@@ -533,7 +534,9 @@ static void do_command(const char *verb, const char *kind, long first,
 	else if (!strcmp(verb, "unsplit"))
 		unsplit(area, first, count);
 	else if (!strcmp(verb, "own"))
-		track_own(area);
+		track_own(area, UFFD_FEATURE_WP_ASYNC);
+	else if (!strcmp(verb, "own-synchronous"))
+		track_own(area, 0);
 	else if (!strcmp(verb, "calm"))
 		return stay_calm(area, first);
 	else if (!strcmp(verb, "own-written"))

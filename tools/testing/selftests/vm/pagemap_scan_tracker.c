@@ -526,6 +526,14 @@ static int register_own(struct tracked *tracked)
 			     NULL) ? errno : 0;
 }
 
+/* For faults that wait until the process itself has resolved them. */
+static int register_own_for_missing(struct tracked *tracked)
+{
+	return uffd_register(*tracked->uffd, tracked->mem->addr,
+			     tracked->mem->size, UFFDIO_REGISTER_MODE_MISSING,
+			     NULL) ? errno : 0;
+}
+
 static int unregister_own(struct tracked *tracked)
 {
 	return uffd_unregister(*tracked->uffd, tracked->mem->addr,
@@ -861,6 +869,34 @@ TEST_F(single, is_the_only_one_for_a_range)
 	ASSERT_EQ(0, close(self->tracked.view.uffd));
 	EXPECT_EQ(0, tracker_register(&second));
 	close(second.view.uffd);
+}
+
+/* The protection of a process that answers the faults itself is not touched. */
+TEST_F(single, leaves_alone_what_is_synchronous)
+{
+	struct tracked *tracked = &self->tracked;
+	struct memory *mem = &tracked->view.mem;
+	size_t pages = mem->size / page_size();
+
+	ASSERT_EQ(0, have(tracked, open_own));
+	ASSERT_EQ(0, have(tracked, register_own));
+	ASSERT_EQ(0, have(tracked, protect_own));
+	EXPECT_ERROR(EBUSY, tracker_register(tracked));
+	EXPECT_ERROR(ENOENT, uffd_protect(tracked->view.uffd, mem->addr,
+					  mem->size, false));
+	EXPECT_EQ(0, uffd_unregister(tracked->view.uffd, mem->addr,
+				     mem->size));
+	EXPECT_EQ(0, protects_nothing(tracked));
+	EXPECT_EQ(pages, pages_with(tracked->view.pagemap, mem->addr,
+				    mem->size, PAGEMAP_UFFD_WP));
+
+	/* Nor is what it has registered for another purpose. */
+	ASSERT_EQ(0, have(tracked, unregister_own));
+	ASSERT_EQ(0, have(tracked, register_own_for_missing));
+	EXPECT_ERROR(EBUSY, tracker_register(tracked));
+	ASSERT_EQ(0, have(tracked, close_own));
+	EXPECT_EQ(0, tracker_register(tracked));
+	EXPECT_EQ(0, reports_and_protects(tracked, every_granule));
 }
 
 /* Those who only look do not see it, and so do not protect it either. */
