@@ -12,16 +12,18 @@ linux=${linux:-$build/linux}
 built=$build/tool
 tool=$built/pagemap-scan
 }
+# Of what gcc-multilib has, gcc-12-multilib lacks where <asm/...> is.
+m32=(-m32 -idirafter "/usr/include/$(gcc -print-multiarch)")
 
 # build_program NAME [OPTION...]: of tests/NAME.c, for 32 and for 64 bits.
 build_program()
 {
-	local name=$1 bits
+	local name=$1
 	shift
-	for bits in 32 64; do
-		gcc -m$bits -O2 -Wall -Wextra -Werror -I"$top/include/uapi" \
-			"$@" -o "$built/$name$bits" "$top/tests/$name.c"
-	done
+	local command=(-O2 -Wall -Wextra -Werror -I"$top/include/uapi"
+		"$@" "$top/tests/$name.c")
+	gcc "${m32[@]}" -o "$built/${name}32" "${command[@]}"
+	gcc -o "$built/${name}64" "${command[@]}"
 }
 
 # build_tool: the tool itself, also for 32 bits.
@@ -35,7 +37,7 @@ build_tool()
 	# build is for the rest of the tool.
 	mapfile -t json < <(nm -u "$tool" |
 		sed -n 's/^ *U \(json_[a-z0-9_]*\).*/-Wl,--defsym=\1=json_is_absent/p')
-	gcc -m32 -Wall -Wextra -Werror \
+	gcc "${m32[@]}" -Wall -Wextra -Werror \
 		-I"$linux/tools/include/uapi" -I"$linux/tools/include" \
 		-o "$tool"32 "${json[@]}" "$top"/tools/vm/pagemap-scan*.c -lm -x c - \
 		<<< 'void json_is_absent(void); void json_is_absent(void) { __builtin_trap(); }'
