@@ -4,10 +4,12 @@
  * range, or for which there is not enough room.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <linux/mempolicy.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -537,6 +539,128 @@ TEST_F_TIMEOUT(zero, protecting_beside_migration_loses_nothing, TIMEOUT)
 	pthread_join(thread, NULL);
 }
 
+/* Splits the first huge page by a write to its first page, when told to. */
+struct splitter {
+	struct memory *mem;
+	unsigned int told;	/* rounds */
+	unsigned int done;
+	bool stop;
+};
+
+static void *split_when_told(void *argument)
+{
+	struct splitter *splitter = argument;
+	unsigned int told, i;
+
+	while (!__atomic_load_n(&splitter->stop, __ATOMIC_RELAXED)) {
+		told = __atomic_load_n(&splitter->told, __ATOMIC_ACQUIRE);
+		if (told == splitter->done) {
+			sched_yield();
+			continue;
+		}
+		/* At another moment of what goes on beside it in each round */
+		for (i = 0; i < told % 97 * 101; i++)
+			__asm__ volatile ("");
+		touch_write(splitter->mem->addr, told);
+		__atomic_store_n(&splitter->done, told, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static void tell(struct splitter *splitter)
+{
+	__atomic_store_n(&splitter->told, splitter->told + 1, __ATOMIC_RELEASE);
+}
+
+static bool has_split(struct splitter *splitter)
+{
+	return __atomic_load_n(&splitter->done, __ATOMIC_ACQUIRE) ==
+	       splitter->told;
+}
+
+/*
+ * The first huge page is the huge zero page again, and not protected.  It is
+ * mapped anew, as the page table of one that was split would stay.
+ */
+static int make_zero_again(struct tracking *tracking)
+{
+	struct memory *mem = &tracking->mem;
+
+	if (map_fixed(mem->addr, huge_size(), PROT_READ | PROT_WRITE) ||
+	    madvise(mem->addr, huge_size(), MADV_HUGEPAGE) ||
+	    uffd_register(tracking->uffd, mem->addr, huge_size(),
+			  UFFDIO_REGISTER_MODE_WP, NULL))
+		return -1;
+	touch_read(mem->addr);
+	return 0;
+}
+
+TEST_F_TIMEOUT(zero, answer_beside_a_split_is_the_same, TIMEOUT)
+{
+	struct splitter splitter = { .mem = self->mem };
+	unsigned long end = milliseconds() + test_duration(1500);
+	struct scan scan = tracking_scan(&self->tracking, 0);
+	size_t rounds = 0, wrong = 0, huge = 0, small = 0;
+	struct page_region region;
+	pthread_t thread;
+
+	/* The last of the pages, to which nobody writes */
+	scan.start = address(self->mem->addr) + huge_size() - page_size();
+	scan.end = scan.start + page_size();
+	scan.required = 0;
+	scan.returned = KIND_CATEGORIES;
+	scan.vec = &region;
+	scan.vec_len = 1;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, split_when_told, &splitter));
+	for (; rounds < 10 || milliseconds() < end; rounds++) {
+		ASSERT_EQ(0, make_zero_again(&self->tracking));
+		ASSERT_EQ(0, protect_pages(&self->tracking, 0, huge_pages()));
+		tell(&splitter);
+		do {
+			ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
+			huge += !!(region.categories & PAGE_IS_HUGE);
+			small += !(region.categories & PAGE_IS_HUGE);
+			wrong += (region.categories & ~(__u64)PAGE_IS_HUGE) !=
+				 (PAGE_IS_WPALLOWED | PAGE_IS_PRESENT |
+				  PAGE_IS_PFNZERO);
+		} while (!has_split(&splitter));
+	}
+	__atomic_store_n(&splitter.stop, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, wrong);
+	EXPECT_LT(0, huge);
+}
+
+TEST_F_TIMEOUT(zero, failed_call_beside_a_split_loses_nothing, TIMEOUT)
+{
+	struct splitter splitter = { .mem = self->mem };
+	unsigned long end = milliseconds() + test_duration(1500);
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	size_t rounds = 0, lost = 0;
+	pthread_t thread;
+
+	/* Once a call has failed, all is written */
+	spare_ioctls();
+	scan.end = scan.start + huge_size();
+	scan.vec = map_pages(1, PROT_NONE);
+	ASSERT_TRUE(!!scan.vec);
+	scan.vec_len = 1;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, split_when_told, &splitter));
+	for (; rounds < 10 || milliseconds() < end; rounds++) {
+		ASSERT_EQ(0, make_zero_again(&self->tracking));
+		tell(&splitter);
+		do {
+			ASSERT_EQ(-1, scan_call(self->tracking.pagemap, &scan));
+			ASSERT_EQ(EFAULT, errno);
+		} while (!has_split(&splitter));
+		lost += pages_with(self->tracking.pagemap, self->mem->addr,
+				   huge_size(), PAGEMAP_UFFD_WP);
+	}
+	__atomic_store_n(&splitter.stop, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, lost);
+}
+
 /* More huge entries than are looked at under one hold of the mmap lock. */
 TEST_F_TIMEOUT(zero, many_are_one_region, TIMEOUT)
 {
@@ -639,6 +763,60 @@ TEST_F_TIMEOUT(collapse, keeps_the_answer_where_all_are_protected, TIMEOUT)
 	EXPECT_EQ(0, check_nothing_lost(&self->tracking, no_granule));
 	EXPECT_EQ(0, protect_written(&self->tracking));
 	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+struct collapser {
+	struct memory *mem;
+	bool done;
+};
+
+static void *collapse_once(void *argument)
+{
+	struct collapser *collapser = argument;
+
+	madvise(collapser->mem->addr, huge_size(), MADV_COLLAPSE);
+	__atomic_store_n(&collapser->done, true, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/*
+ * The pages of the second half are read from swap one by one.  Before its turn
+ * comes, the last one is dropped and its hole protected: that is no page to be
+ * read.
+ */
+TEST_F_TIMEOUT(collapse, keeps_the_answer_of_a_hole_that_is_protected_meanwhile,
+	       TIMEOUT)
+{
+	unsigned long end = milliseconds() + TIMEOUT * 1000 / 2;
+	struct collapser collapser = { .mem = self->mem };
+	size_t half = huge_size() / 2, meanwhile = 0;
+	int pagemap = self->tracking.pagemap;
+	struct memory *mem = self->mem;
+	char *hole = mem->addr + huge_size() - page_size();
+	pthread_t thread;
+
+	if (!machine_has(NEED_SWAP))
+		SKIP(return, "needs swap space");
+	while (meanwhile < 8 && milliseconds() < end) {
+		collapser.done = false;
+		ASSERT_EQ(0, make_small_pages(&self->tracking));
+		ASSERT_EQ(0, madvise(mem->addr + half, half, MADV_PAGEOUT));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, collapse_once,
+					    &collapser));
+		while (pagemap_entry(pagemap, mem->addr + half) &
+		       PAGEMAP_SWAPPED &&
+		       !__atomic_load_n(&collapser.done, __ATOMIC_RELAXED))
+			;
+		if (pagemap_entry(pagemap, hole) & PAGEMAP_SWAPPED)
+			meanwhile++;
+		ASSERT_EQ(0, madvise(hole, page_size(), MADV_DONTNEED));
+		ASSERT_EQ(0, uffd_protect(self->tracking.uffd, hole,
+					  page_size(), true));
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+		ASSERT_EQ(0, check_categories(pagemap, variant->layout, hole,
+					      page_size(), PAGE_IS_WRITTEN, 0));
+	}
+	EXPECT_LT(0, meanwhile);
 }
 
 TEST_F_TIMEOUT(collapse, keeps_the_answer_where_holes_are_protected, TIMEOUT)
@@ -980,7 +1158,7 @@ TEST_F_TIMEOUT(hugetlb_hole, punch_without_page_tables_does_no_harm, TIMEOUT)
 
 static void __attribute__((constructor)) prepare(void)
 {
-	machine_prepare(NEED_THP | NEED_HUGETLB);
+	machine_prepare(NEED_THP | NEED_HUGETLB | NEED_FILES | NEED_SWAP);
 }
 
 TEST_HARNESS_MAIN

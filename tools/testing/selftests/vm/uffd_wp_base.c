@@ -359,6 +359,83 @@ TEST_F_TIMEOUT(memory, writer_waits_only_while_it_is_protected, TIMEOUT)
 	fprintf(stderr, "# %u rounds\n", round);
 }
 
+/* The huge zero page, which is split when a part of it is dropped. */
+FIXTURE(zero)
+{
+	struct memory mem;
+	int pagemap;
+};
+
+FIXTURE_SETUP(zero)
+{
+	self->pagemap = pagemap_open(getpid());
+	ASSERT_LE(0, self->pagemap);
+	ASSERT_EQ(0, memory_map(&self->mem, MEMORY_THP));
+}
+
+FIXTURE_TEARDOWN(zero)
+{
+	memory_unmap(&self->mem);
+	close(self->pagemap);
+}
+
+struct dropper {
+	char *page;
+	unsigned int told;	/* rounds */
+	unsigned int done;
+	bool stop;
+};
+
+static void *drop_when_told(void *argument)
+{
+	struct dropper *dropper = argument;
+	unsigned int told;
+
+	while (!__atomic_load_n(&dropper->stop, __ATOMIC_RELAXED)) {
+		told = __atomic_load_n(&dropper->told, __ATOMIC_ACQUIRE);
+		if (told == dropper->done) {
+			sched_yield();
+			continue;
+		}
+		madvise(dropper->page, page_size(), MADV_DONTNEED);
+		__atomic_store_n(&dropper->done, told, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/*
+ * Who looks without the lock, as the read of pagemap does, and as resolving
+ * does, which would pass over a hole.
+ */
+TEST_F_TIMEOUT(zero, a_split_is_not_taken_for_a_hole, TIMEOUT)
+{
+	unsigned long end = milliseconds() + test_duration(1500);
+	struct memory *mem = &self->mem;
+	struct dropper dropper = { .page = mem->addr };
+	char *last = mem->addr + huge_size() - page_size();
+	unsigned int round, holes = 0;
+	pthread_t thread;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, drop_when_told, &dropper));
+	for (round = 1; round < 10 || milliseconds() < end; round++) {
+		/* Anew, as the page table of a split one would stay */
+		ASSERT_EQ(0, map_fixed(mem->addr, huge_size(),
+				       PROT_READ | PROT_WRITE));
+		ASSERT_EQ(0, madvise(mem->addr, huge_size(), MADV_HUGEPAGE));
+		touch_read(mem->addr);
+		ASSERT_TRUE(pagemap_entry(self->pagemap, last) &
+			    PAGEMAP_PRESENT);
+		__atomic_store_n(&dropper.told, round, __ATOMIC_RELEASE);
+		while (__atomic_load_n(&dropper.done, __ATOMIC_ACQUIRE) !=
+		       round)
+			holes += !(pagemap_entry(self->pagemap, last) &
+				   PAGEMAP_PRESENT);
+	}
+	__atomic_store_n(&dropper.stop, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, holes);
+}
+
 TEST_F_TIMEOUT(memory, forked_child_is_not_protected, TIMEOUT)
 {
 	pid_t pid = fork();
