@@ -419,10 +419,10 @@ static void find_columns(struct filler *filler,
 	double scale = columns / (double)filler->heatmap->figures->duration;
 	__u64 begin = interval->time - interval->length;
 
-	filler->column = begin * scale + 0.5;
-	filler->end = interval->time * scale + 0.5;
+	filler->column = llround(begin * scale);
+	filler->end = llround(interval->time * scale);
 	if (filler->column >= filler->end) {
-		filler->column = (begin + interval->length / 2) * scale;
+		filler->column = (begin + interval->length / 2.0) * scale;
 		filler->end = filler->column + 1;
 	}
 	if (filler->end > columns)
@@ -1064,7 +1064,7 @@ struct screen {
 static size_t step_of(const struct heatmap *heatmap, __u64 written,
 		      size_t steps)
 {
-	return level_of(heatmap, written) * (steps - 1) + 0.5;
+	return llround(level_of(heatmap, written) * (steps - 1));
 }
 
 /* The colour of a cell, or -1 for that of the background. */

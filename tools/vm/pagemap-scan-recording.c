@@ -31,7 +31,7 @@ static const unsigned char magic[8] = {
 /* More than that is split into several records. */
 #define PAYLOAD_MAX		(1 << 20)
 /* The longest form of a number. */
-#define NUMBER_MAX		10
+#define NUMBER_MAX		((size_t)10)
 
 enum record_type {
 	RECORD_HEADER = 1,

@@ -10,6 +10,7 @@
 #define _FILE_OFFSET_BITS 64
 #include <errno.h>
 #include <locale.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -353,7 +354,7 @@ static void print_bar(const struct printer *printer, double share, int width)
 
 	if (width > MAX_BAR)
 		width = MAX_BAR;
-	length = share * width * 8 + 0.5;
+	length = lround(share * width * 8);
 
 	/* Something written is never shown as nothing. */
 	if (share > 0 && length < (utf8 ? 1 : 8))
