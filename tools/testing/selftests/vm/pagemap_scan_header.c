@@ -2,11 +2,12 @@
 /*
  * <linux/pagemap_scan.h> compiles alone, as the first header of a source, and
  * beside whatever <linux/fs.h> is installed; nothing in it depends on the
- * size of a long.
+ * size of a long.  What programs are compiled with is what it was.
  */
 #include <linux/pagemap_scan.h>
 #include <linux/fs.h>
 #include <linux/pagemap_scan.h>
+#include <linux/userfaultfd.h>
 #include <assert.h>
 #include <stddef.h>
 
@@ -16,6 +17,7 @@
 
 SAME(PAGEMAP_SCAN, 0xc0586610);
 SAME(PAGEMAP_SCAN_PM, 0xc0606610);
+SAME(PAGEMAP_USERFAULTFD, 0x6660);
 SAME(PAGEMAP_SCAN_ARG_SIZE_VER0, 88);
 SAME(PAGEMAP_SCAN_ARG_SIZE_VER1, 104);
 
@@ -29,10 +31,18 @@ SAME(PAGE_IS_HUGE, 64);
 SAME(PAGE_IS_SOFT_DIRTY, 128);
 SAME(PAGEMAP_WP_ENGAGE, 1);
 SAME(PAGEMAP_WP_REQUIRED, 2);
+SAME(PAGEMAP_WP_FOREIGN, 4);
 SAME(PM_SCAN_WP_MATCHING, 1);
 SAME(PM_SCAN_CHECK_WPASYNC, 2);
 
+/* The features that write-tracking stands on, as in mainline. */
+SAME(UFFD_API, 0xAA);
+SAME(UFFD_FEATURE_WP_UNPOPULATED, 1 << 13);
+SAME(UFFD_FEATURE_WP_ASYNC, 1 << 15);
+SAME(UFFDIO_REGISTER_MODE_WP, 2);
+
 SAME(sizeof(struct page_region), 24);
+SAME(offsetof(struct page_region, start), 0);
 SAME(offsetof(struct page_region, end), 8);
 SAME(offsetof(struct page_region, categories), 16);
 
