@@ -757,7 +757,7 @@ TEST_F_TIMEOUT(abi, target_that_has_called_exec_is_esrch, TIMEOUT)
 TEST_F_TIMEOUT(abi, target_may_exit_during_the_call, TIMEOUT)
 {
 	struct target target;
-	int round;
+	unsigned int round;
 
 	for (round = 0; round < 20; round++) {
 		unsigned int calls = 0;

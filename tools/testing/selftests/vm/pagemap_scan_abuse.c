@@ -743,14 +743,14 @@ static void *vec_protected(struct tracking *tracking)
 	       uffd_protect(uffd, p, page_size(), true) ? NULL : p;
 }
 
-FIXTURE_VARIANT_ADD(vec, unmapped) { vec_unmapped };
-FIXTURE_VARIANT_ADD(vec, without_access) { vec_without_access };
-FIXTURE_VARIANT_ADD(vec, program_text) { vec_of_program_text };
-FIXTURE_VARIANT_ADD(vec, read_only_file) { vec_read_only_file };
-FIXTURE_VARIANT_ADD(vec, behind_end_of_file) { vec_behind_end_of_file };
-FIXTURE_VARIANT_ADD(vec, in_the_kernel) { vec_in_the_kernel };
-FIXTURE_VARIANT_ADD(vec, in_vdso) { vec_in_vdso };
-FIXTURE_VARIANT_ADD(vec, lost_userfaultfd) { vec_of_lost_userfaultfd };
+FIXTURE_VARIANT_ADD(vec, unmapped) { .make = vec_unmapped };
+FIXTURE_VARIANT_ADD(vec, without_access) { .make = vec_without_access };
+FIXTURE_VARIANT_ADD(vec, program_text) { .make = vec_of_program_text };
+FIXTURE_VARIANT_ADD(vec, read_only_file) { .make = vec_read_only_file };
+FIXTURE_VARIANT_ADD(vec, behind_end_of_file) { .make = vec_behind_end_of_file };
+FIXTURE_VARIANT_ADD(vec, in_the_kernel) { .make = vec_in_the_kernel };
+FIXTURE_VARIANT_ADD(vec, in_vdso) { .make = vec_in_vdso };
+FIXTURE_VARIANT_ADD(vec, lost_userfaultfd) { .make = vec_of_lost_userfaultfd };
 FIXTURE_VARIANT_ADD(vec, write_only) { vec_write_only, true };
 FIXTURE_VARIANT_ADD(vec, zero_page) { vec_of_zero_page, true };
 FIXTURE_VARIANT_ADD(vec, memfd) { vec_in_memfd, true };

@@ -412,7 +412,7 @@ static const struct row rows[] = {
 	{ "sparse-16-gib", "GiB", scan_range, SPARSE, 16, QUERY(PRESENT) },
 	{ "sparse-64-gib", "GiB", scan_range, SPARSE, 64, QUERY(PRESENT) },
 	/* Beside them */
-	{ "pagemap-dense-anon", "page", read_pagemap, ANON },
+	{ "pagemap-dense-anon", "page", read_pagemap, .kind = ANON },
 	/* Where caches are real; WORDS * 8 bytes and 2 GiB of memory */
 	{ "cold-criu-dense-anon", "page", scan_range, ANON, 2, .cold = true,
 	  QUERY(CRIU_QUERY) },

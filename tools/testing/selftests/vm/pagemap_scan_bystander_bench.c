@@ -101,14 +101,14 @@ static int unmap(char *addr, size_t size)
 }
 
 static const struct row rows[] = {
-	{ "fault-write", write_all },
-	{ "fault-read", read_all },
-	{ "fault-copy", write_all, false, true },
-	{ "fork-and-copy", fork_and_copy, true },
-	{ "mprotect", protect_and_back, true },
-	{ "munmap", unmap, true },
-	{ "madvise-dontneed", throw_away, true },
-	{ "swap-in", write_all, true },
+	{ "fault-write", .run = write_all },
+	{ "fault-read", .run = read_all },
+	{ "fault-copy", .run = write_all, .file = true },
+	{ "fork-and-copy", .run = fork_and_copy, .populate = true },
+	{ "mprotect", .run = protect_and_back, .populate = true },
+	{ "munmap", .run = unmap, .populate = true },
+	{ "madvise-dontneed", .run = throw_away, .populate = true },
+	{ "swap-in", .run = write_all, .populate = true },
 };
 
 static char *map_memory(const struct row *row, size_t size)

@@ -173,7 +173,7 @@ TEST_F_TIMEOUT(watch, reading_leaves_and_resetting_takes, TIMEOUT)
 	unsigned int round, i;
 
 	for (round = 0; round < ROUNDS; round++) {
-		for (i = 0; i < 200 >> round % 3; i++) {
+		for (i = 0; i < 200U >> round % 3; i++) {
 			size_t page = random_number() % WATCH_PAGES;
 
 			write_page(self->addr, page);
@@ -373,7 +373,7 @@ FIXTURE_SETUP(instance)
 	ASSERT_TRUE(self->image >= 0 && self->original && self->addr);
 	for (i = 0; i < IMAGE_PAGES * page_size(); i++)
 		self->original[i] = i % 251;
-	ASSERT_EQ(IMAGE_PAGES * page_size(),
+	ASSERT_EQ((ssize_t)(IMAGE_PAGES * page_size()),
 		  write(self->image, self->original,
 			IMAGE_PAGES * page_size()));
 	ASSERT_TRUE(mmap(self->addr, IMAGE_PAGES * page_size(),

@@ -116,7 +116,7 @@ static int protect_pages(struct tracking *tracking, size_t first, size_t count)
 TEST_F_TIMEOUT(thp, get_leaves_huge_pages_huge, TIMEOUT)
 {
 	EXPECT_EQ(0, check_written(&self->tracking, every_granule));
-	EXPECT_EQ(self->mem->size, huge_mapped_bytes(self->mem->addr));
+	EXPECT_EQ((long)self->mem->size, huge_mapped_bytes(self->mem->addr));
 }
 
 TEST_F_TIMEOUT(thp, protecting_a_part_protects_that_part, TIMEOUT)
@@ -126,7 +126,7 @@ TEST_F_TIMEOUT(thp, protecting_a_part_protects_that_part, TIMEOUT)
 	EXPECT_EQ(0, protect_pages(&self->tracking, inside, inside));
 	EXPECT_EQ(0, check_all_but(&self->tracking, inside, inside));
 	/* The page that is met in part is split, no other. */
-	EXPECT_EQ(self->mem->size - huge_size(),
+	EXPECT_EQ((long)(self->mem->size - huge_size()),
 		  huge_mapped_bytes(self->mem->addr));
 }
 
@@ -328,7 +328,7 @@ TEST_F_TIMEOUT(thp, dropping_a_whole_page_reads_as_written, TIMEOUT)
 	huge = huge_mapped_bytes(mem->addr);
 	if (variant->kind == MEMORY_THP) {
 		/* The entry of the second level is what has to be empty. */
-		ASSERT_EQ(mem->size, huge);
+		ASSERT_EQ((long)mem->size, huge);
 		ASSERT_EQ(0, madvise(mem->addr, huge_size(), MADV_DONTNEED));
 	} else {
 		ASSERT_EQ(0, memory_punch(mem, 0, huge_pages()));
@@ -398,7 +398,7 @@ TEST_F_TIMEOUT(thp, write_by_a_device_to_a_huge_page_is_reported, TIMEOUT)
 		SKIP(return, "needs CONFIG_TEST_HMM");
 	/* The device has all pages mapped when the huge entry is protected. */
 	ASSERT_EQ(0, device_zero(device, mem->addr, mem->size));
-	ASSERT_EQ(mem->size, huge_mapped_bytes(mem->addr));
+	ASSERT_EQ((long)mem->size, huge_mapped_bytes(mem->addr));
 	ASSERT_EQ(0, protect_pages(&self->tracking, 0,
 				   mem->size / page_size()));
 	ASSERT_EQ(0, check_written(&self->tracking, no_granule));
@@ -734,7 +734,7 @@ TEST_F_TIMEOUT(collapse, of_written_pages_succeeds_and_they_stay_so, TIMEOUT)
 
 	ASSERT_EQ(0, make_small_pages(&self->tracking));
 	ASSERT_EQ(0, madvise(mem->addr, mem->size, MADV_COLLAPSE));
-	ASSERT_EQ(mem->size, huge_mapped_bytes(mem->addr));
+	ASSERT_EQ((long)mem->size, huge_mapped_bytes(mem->addr));
 	EXPECT_EQ(0, check_all_but(&self->tracking, 0, 0));
 	EXPECT_EQ(0, protect_written(&self->tracking));
 	EXPECT_EQ(0, check_written(&self->tracking, no_granule));

@@ -1022,14 +1022,14 @@ FIXTURE_VARIANT(mapping) {
 	bool follows;	/* The registration follows an mremap(). */
 };
 
-FIXTURE_VARIANT_ADD(mapping, ANON) { MEMORY_ANON, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(mapping, ANON) { MEMORY_ANON, LAYOUT_VER1, false };
 FIXTURE_VARIANT_ADD(mapping, ANON_EVENT) { MEMORY_ANON, LAYOUT_PM, true };
-FIXTURE_VARIANT_ADD(mapping, THP) { MEMORY_THP, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(mapping, THP) { MEMORY_THP, LAYOUT_PM, false };
 FIXTURE_VARIANT_ADD(mapping, THP_EVENT) { MEMORY_THP, LAYOUT_VER1, true };
-FIXTURE_VARIANT_ADD(mapping, MEMFD) { MEMORY_MEMFD, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(mapping, MEMFD) { MEMORY_MEMFD, LAYOUT_VER1, false };
 FIXTURE_VARIANT_ADD(mapping, MEMFD_EVENT) { MEMORY_MEMFD, LAYOUT_PM, true };
-FIXTURE_VARIANT_ADD(mapping, EXT4_PRIVATE) { MEMORY_EXT4_PRIVATE, LAYOUT_PM };
-FIXTURE_VARIANT_ADD(mapping, HUGETLB) { MEMORY_HUGETLB_SHARED, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(mapping, EXT4_PRIVATE) { MEMORY_EXT4_PRIVATE, LAYOUT_PM, false };
+FIXTURE_VARIANT_ADD(mapping, HUGETLB) { MEMORY_HUGETLB_SHARED, LAYOUT_PM, false };
 FIXTURE_VARIANT_ADD(mapping, HUGETLB_EVENT) { MEMORY_HUGETLB_SHARED, LAYOUT_VER1, true };
 
 FIXTURE_SETUP(mapping)
@@ -1601,7 +1601,7 @@ TEST_F_TIMEOUT(swap, memory_limit, TIMEOUT)
 
 	snprintf(path, sizeof(path), "%s/memory.current", self->cgroup);
 	used = tunable_read(path);
-	ASSERT_LT(self->race->tracking.mem.size, used);
+	ASSERT_LT((long)self->race->tracking.mem.size, used);
 	snprintf(limit, sizeof(limit), "%ld",
 		 used - (long)self->race->tracking.mem.size / 4);
 	ASSERT_EQ(0, write_to_cgroup(self->cgroup, "memory.max", limit));
@@ -1842,9 +1842,9 @@ FIXTURE_VARIANT(end) {
 };
 
 FIXTURE_VARIANT_ADD(end, ANON) { MEMORY_ANON, LAYOUT_PM, 2048 };
-FIXTURE_VARIANT_ADD(end, THP) { MEMORY_THP, LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(end, THP) { MEMORY_THP, LAYOUT_VER1, 0 };
 FIXTURE_VARIANT_ADD(end, MEMFD) { MEMORY_MEMFD, LAYOUT_VER1, 2048 };
-FIXTURE_VARIANT_ADD(end, HUGETLB_PRIVATE) { MEMORY_HUGETLB_PRIVATE, LAYOUT_PM };
+FIXTURE_VARIANT_ADD(end, HUGETLB_PRIVATE) { MEMORY_HUGETLB_PRIVATE, LAYOUT_PM, 0 };
 
 /* Enough regions that not all of them fit into the kernel's buffer. */
 #define END_REGIONS	2048

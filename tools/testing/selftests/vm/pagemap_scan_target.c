@@ -277,7 +277,7 @@ int target_do(struct target *target, enum command command)
 int target_start(struct target *target, enum sort sort)
 {
 	char answer = 0;
-	int socket;
+	int socket = -1;
 
 	target->plain = map_pages(TARGET_PAGES, PROT_READ | PROT_WRITE);
 	target->tracked = map_pages(TARGET_TRACKED_PAGES,

@@ -771,7 +771,7 @@ struct awaited {
 static void *take_event(void *argument)
 {
 	struct awaited *awaited = argument;
-	struct pollfd poll_uffd = { awaited->uffd, POLLIN };
+	struct pollfd poll_uffd = { .fd = awaited->uffd, .events = POLLIN };
 
 	if (poll(&poll_uffd, 1, TIMEOUT * 1000) != 1 ||
 	    read(awaited->uffd, &awaited->message, sizeof(awaited->message)) !=
@@ -1219,7 +1219,7 @@ TEST_F_TIMEOUT(progress, writer_gets_through_beside_the_scanner, TIMEOUT)
 	fprintf(stderr, "# %ld faults for %zu granules, %lu scans\n",
 		copying.faults, mem->count, scans);
 	/* A page may be protected again before the write to it is tried again */
-	EXPECT_GT(4 * mem->count + 64, copying.faults);
+	EXPECT_GT((long)(4 * mem->count + 64), copying.faults);
 }
 
 /* Memory that is registered, and of which no page has been touched. */

@@ -360,13 +360,14 @@ static int prepare_files(void)
 /* The header that mkswap(8) writes, as far as the kernel looks at it. */
 static int swap_format(int fd)
 {
+	static const char magic[] = { 'S', 'W', 'A', 'P', 'S', 'P', 'A', 'C', 'E', '2' };
 	char *page = calloc(1, page_size());
 	__u32 *info = (__u32 *)(page + 1024);
 	ssize_t n;
 
 	info[0] = 1;
 	info[1] = IMAGE_SIZE / page_size() - 1;
-	memcpy(page + page_size() - 10, "SWAPSPACE2", 10);
+	memcpy(page + page_size() - sizeof(magic), magic, sizeof(magic));
 	n = pwrite(fd, page, page_size(), 0);
 	free(page);
 	return n == (ssize_t)page_size() && !fsync(fd) ? 0 : -1;
