@@ -578,10 +578,10 @@ static int builder_feed(struct pagemap_scan *scan, const u8 *sorts,
 	}
 }
 
-static void builder_check(struct kunit *test, struct user_memory *memory,
-			  const u8 *sorts, unsigned long vec_len,
-			  unsigned long max_pages, unsigned int cuts,
-			  unsigned int pauses)
+static noinline_for_stack void
+builder_check(struct kunit *test, struct user_memory *memory, const u8 *sorts,
+	      unsigned long vec_len, unsigned long max_pages, unsigned int cuts,
+	      unsigned int pauses)
 {
 	struct pagemap_scan_request request = {
 		.start = BUILDER_START,
@@ -809,14 +809,16 @@ static void test_page_that_is_out_is_flushed(struct kunit *test)
 static void test_flush_is_pending_while_a_vma_is_walked(struct kunit *test)
 {
 	struct pagemap_scan_request request = { .flags = PAGEMAP_WP_ENGAGE };
-	struct pagemap_scan scan = { .request = &request };
+	struct pagemap_scan *scan = kunit_kzalloc(test, sizeof(*scan), GFP_KERNEL);
 	struct vm_area_struct vma = { .vm_mm = &init_mm };
 	struct mm_walk walk = {
 		.mm = &init_mm,
 		.vma = &vma,
-		.private = &scan,
+		.private = scan,
 	};
 
+	KUNIT_ASSERT_NOT_NULL(test, scan);
+	scan->request = &request;
 	KUNIT_ASSERT_EQ(test, 0, pagemap_scan_pre_vma(0, PAGE_SIZE, &walk));
 	KUNIT_EXPECT_TRUE(test, mm_tlb_flush_pending(&init_mm));
 	pagemap_scan_post_vma(&walk);
