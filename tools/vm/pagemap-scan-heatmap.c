@@ -638,7 +638,7 @@ static int print_titles(const struct heatmap *heatmap, FILE *script)
 	struct tm time;
 
 	if (command && asprintf(&text, "%s, process %u: pages written",
-				report_fit(&command, TITLE_LENGTH, true),
+				report_fit_begin(&command, TITLE_LENGTH, true),
 				header->pid) >= 0) {
 		print_label(script, text, PLOT_LEFT, 26,
 			    "left font 'Sans,16'");
@@ -742,6 +742,12 @@ static void print_axes(const struct heatmap *heatmap, FILE *script)
 	print_label(script, "not mapped",
 		    PLOT_LEFT + PLOT_WIDTH + 32, PLOT_TOP + PLOT_HEIGHT + 90,
 		    "left");
+	/* All that was there at the start, above all. */
+	if (heatmap->figures->total.unarmed)
+		print_label(script, "what is new counts as written",
+			    PLOT_LEFT + PLOT_WIDTH + 10,
+			    PLOT_TOP + PLOT_HEIGHT + 114,
+			    "left textcolor rgb '#555555'");
 }
 
 static int column_edge(const struct heatmap *heatmap, size_t column)
@@ -1204,7 +1210,7 @@ static int print_screen(const struct screen *screen, struct failure *failure)
 	if (!command)
 		return fail_memory(failure);
 	printf("%s, process %u: %s in intervals of %s\n",
-	       report_fit(&command, room > 12 ? room : 12, utf8),
+	       report_fit_begin(&command, room > 12 ? room : 12, utf8),
 	       header->pid, report_format_time(duration, figures->duration),
 	       report_format_time(interval, header->interval));
 	free(command);

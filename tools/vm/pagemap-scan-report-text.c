@@ -86,6 +86,38 @@ const char *report_fit(char **text, int columns, bool utf8)
 }
 
 /**
+ * report_fit_begin - make the line of a command fit
+ * @text: the text, which may be changed
+ * @columns: how many characters it may have
+ * @utf8: whether more than ASCII can be shown
+ *
+ * The end is left out: its name tells more than its last arguments.
+ *
+ * Return: what of the text fits.
+ */
+const char *report_fit_begin(char **text, int columns, bool utf8)
+{
+	const char *ellipsis = utf8 ? "\xe2\x80\xa6" : "...";
+	int kept = columns - report_text_width(ellipsis);
+	char *end = *text;
+	char *fitted;
+
+	if (report_text_width(*text) <= columns)
+		return *text;
+	for (; kept > 0; kept--) {
+		end++;
+		while (continues_character(*end))
+			end++;
+	}
+	*end = '\0';
+	if (asprintf(&fitted, "%s%s", *text, ellipsis) < 0)
+		return *text;
+	free(*text);
+	*text = fitted;
+	return fitted;
+}
+
+/**
  * report_format_size - write a number of bytes
  * @text: where to
  * @bytes: how many

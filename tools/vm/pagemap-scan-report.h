@@ -177,6 +177,7 @@ struct report_style {
 void report_find_style(struct report_style *style);
 int report_text_width(const char *text);
 const char *report_fit(char **text, int columns, bool utf8);
+const char *report_fit_begin(char **text, int columns, bool utf8);
 const char *report_format_size(char text[REPORT_SIZE_TEXT], double bytes,
 			       const struct report_style *style);
 const char *report_format_time(char text[REPORT_SIZE_TEXT], __u64 nanoseconds);
