@@ -578,6 +578,27 @@ static int builder_feed(struct pagemap_scan *scan, const u8 *sorts,
 	}
 }
 
+/* Apart from builder_check(): a scan and what KUnit adds fill a stack frame. */
+static noinline_for_stack int
+builder_scan(struct builder_result *got, struct user_memory *memory,
+	     const struct pagemap_scan_request *request, const u8 *sorts,
+	     unsigned int cuts, unsigned int pauses)
+{
+	struct pagemap_scan scan;
+	int err;
+
+	pagemap_scan_init(&scan, request, memory->mm);
+	/* As small as a buffer may be: it has to be emptied on the way */
+	scan.max_regions = 2;
+	pagemap_scan_set_limit(&scan);
+	err = builder_feed(&scan, sorts, cuts, pauses);
+	got->nr = scan.copied;
+	got->pages = pagemap_scan_pages(&scan);
+	got->end = scan.pos;
+	pagemap_scan_exit(&scan);
+	return err;
+}
+
 static noinline_for_stack void
 builder_check(struct kunit *test, struct user_memory *memory, const u8 *sorts,
 	      unsigned long vec_len, unsigned long max_pages, unsigned int cuts,
@@ -594,7 +615,6 @@ builder_check(struct kunit *test, struct user_memory *memory, const u8 *sorts,
 		.return_mask = PAGE_IS_PRESENT | PAGE_IS_FILE,
 	};
 	struct builder_result expected, got;
-	struct pagemap_scan scan;
 	int err;
 
 	builder_expect(&expected, sorts, vec_len, max_pages);
@@ -602,15 +622,7 @@ builder_check(struct kunit *test, struct user_memory *memory, const u8 *sorts,
 	memset(&got, 0, sizeof(got));
 	err = copy_to_user(memory->addr, &got, sizeof(got));
 	KUNIT_ASSERT_EQ(test, err, 0);
-	pagemap_scan_init(&scan, &request, memory->mm);
-	/* As small as a buffer may be: it has to be emptied on the way */
-	scan.max_regions = 2;
-	pagemap_scan_set_limit(&scan);
-	err = builder_feed(&scan, sorts, cuts, pauses);
-	got.nr = scan.copied;
-	got.pages = pagemap_scan_pages(&scan);
-	got.end = scan.pos;
-	pagemap_scan_exit(&scan);
+	err = builder_scan(&got, memory, &request, sorts, cuts, pauses);
 	KUNIT_ASSERT_EQ(test, err, 0);
 	err = copy_from_user(got.regions, memory->addr, sizeof(got.regions));
 	KUNIT_ASSERT_EQ(test, err, 0);
