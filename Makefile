@@ -14,6 +14,8 @@ help:
 #: make refresh   STEP=NNNN: put edits made in build/linux back into that step
 #: make check     checkpatch --strict, sparse, kernel-doc, shellcheck
 #: make series    build/series/: what git send-email sends and git am applies
+#: make matrix    compile what the series touches in other configurations, for other
+#:                architectures; T=PATTERN: those only
 #: make docs      build/docs/: the pages of the series; any warning is an error
 #: make deb       Debian packages; FLAVOUR=amd64, cloud-amd64, guest; REVISION=1
 #: make deb-test  install and boot them in a Debian root; FLAVOUR=guest ...
@@ -92,6 +94,10 @@ bench-native: tree
 .PHONY: check
 check: setup
 	@scripts/check '$(T)'
+
+.PHONY: matrix
+matrix: tree
+	@scripts/matrix '$(T)'
 
 .PHONY: series
 series: tree
