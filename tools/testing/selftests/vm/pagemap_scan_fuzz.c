@@ -867,6 +867,8 @@ int main(int argc, char **argv)
 	machine_prepare(NEED_ALL);
 	if (!machine_has(NEED_ALL))
 		ksft_exit_skip("the machine lacks a kind of memory, or swap\n");
+	if (!machine_tracks_writes())
+		ksft_exit_skip("this kernel does not track writes\n");
 	session.outcome = mmap(NULL, sizeof(*session.outcome),
 			       PROT_READ | PROT_WRITE,
 			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);

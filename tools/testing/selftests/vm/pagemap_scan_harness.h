@@ -14,6 +14,7 @@
 #include <fnmatch.h>
 #include <stdio.h>
 #include "../kselftest_harness.h"
+#include "pagemap_scan_util.h"
 
 static bool case_is_wanted(const char *pattern, const char *fixture,
 			   const char *name)
@@ -24,6 +25,23 @@ static bool case_is_wanted(const char *pattern, const char *fixture,
 	return !fnmatch(pattern, name, 0) || !fnmatch(pattern, full, 0);
 }
 
+/* In the case's own process; its results are the only ones that are there. */
+static void skip_this_case(const char *reason)
+{
+	struct __fixture_metadata *f;
+	struct __test_metadata *t;
+
+	for (f = __fixture_list; f; f = f->next) {
+		for (t = f->tests; t; t = t->next) {
+			if (t->results)
+				snprintf(t->results->reason,
+					 sizeof(t->results->reason), "%s",
+					 reason);
+		}
+	}
+	_exit(255);
+}
+
 /* The lists are walked by ->next alone once all cases are registered. */
 static int run_wanted_cases(int argc, char **argv)
 {
@@ -32,6 +50,7 @@ static int run_wanted_cases(int argc, char **argv)
 	struct __test_metadata **t;
 	bool any = argc < 2;
 
+	skip_case = skip_this_case;
 	for (f = __fixture_list; f; f = f->next) {
 		t = &f->tests;
 		while (argc > 1 && *t) {

@@ -120,8 +120,10 @@ static int tracker_open(int pagemap)
 	};
 	int uffd = ioctl(pagemap, PAGEMAP_USERFAULTFD, O_CLOEXEC | O_NONBLOCK);
 
-	if (uffd < 0)
+	if (uffd < 0) {
+		need_tracking();
 		return -1;
+	}
 	if (ioctl(uffd, UFFDIO_API, &api)) {
 		close(uffd);
 		return -1;

@@ -1259,14 +1259,10 @@ bool vma_has_flag(const void *addr, const char *flag)
 
 /* userfaultfd */
 
-/**
- * uffd_create() - create a userfaultfd
- * @flags:	of the system call, besides O_CLOEXEC and O_NONBLOCK
- * @features:	in: what to ask for; out: what the kernel offers
- *
- * Return: a descriptor, or -1 with errno.
- */
-int uffd_create(int flags, __u64 *features)
+/* Ends the case as skipped: pagemap_scan_harness.h */
+void (*skip_case)(const char *reason);
+
+static int uffd_open(int flags, __u64 *features)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = *features };
 	int error, uffd;
@@ -1281,6 +1277,54 @@ int uffd_create(int flags, __u64 *features)
 		return -1;
 	}
 	*features = api.features;
+	return uffd;
+}
+
+/**
+ * machine_tracks_writes() - whether userfaultfd has async write-protection
+ *
+ * It has none on 32 bits, and on other architectures than x86.
+ *
+ * Return: false only where the kernel says that it has not.
+ */
+bool machine_tracks_writes(void)
+{
+	__u64 features = 0;
+	int uffd = uffd_open(UFFD_USER_MODE_ONLY, &features);
+
+	if (uffd < 0)
+		return true;
+	close(uffd);
+	return features & UFFD_FEATURE_WP_ASYNC;
+}
+
+/**
+ * need_tracking() - skip the case where writes are not tracked
+ *
+ * To be called when something failed.  Keeps errno.
+ */
+void need_tracking(void)
+{
+	int error = errno;
+
+	if (skip_case && !machine_tracks_writes())
+		skip_case("this kernel does not track writes");
+	errno = error;
+}
+
+/**
+ * uffd_create() - create a userfaultfd
+ * @flags:	of the system call, besides O_CLOEXEC and O_NONBLOCK
+ * @features:	in: what to ask for; out: what the kernel offers
+ *
+ * Return: a descriptor, or -1 with errno.
+ */
+int uffd_create(int flags, __u64 *features)
+{
+	int uffd = uffd_open(flags, features);
+
+	if (uffd < 0)
+		need_tracking();
 	return uffd;
 }
 

@@ -186,6 +186,9 @@ size_t pages_with(int fd, const void *addr, size_t size, __u64 bits);
 long huge_mapped_bytes(const void *addr);
 bool vma_has_flag(const void *addr, const char *flag);
 
+extern void (*skip_case)(const char *reason);
+bool machine_tracks_writes(void);
+void need_tracking(void);
 int uffd_create(int flags, __u64 *features);
 int uffd_create_async(void);
 int uffd_register(int uffd, void *addr, size_t size, __u64 mode,
