@@ -9,7 +9,9 @@ help:
 	@sed -n 's/^#: //p' Makefile
 
 #: make run       set up what is missing, build, boot, scan and track a real program
-#: make test      all tests in the guest; T=PATTERN: those only; CONFIG=debug
+#: make test      all tests in the guest; T=PATTERN: those only; CONFIG=debug, nothp,
+#:                la57, i386: on other kernels
+#: make full      all that can tell whether the series is right, in some hours
 #: make kernel    build/bzImage; CONFIG=debug, stock, stock-debug: the others
 #: make refresh   STEP=NNNN: put edits made in build/linux back into that step
 #: make check     checkpatch --strict, sparse, kernel-doc, shellcheck
@@ -94,6 +96,10 @@ bench-native: tree
 .PHONY: check
 check: setup
 	@scripts/check '$(T)'
+
+.PHONY: full
+full: tree
+	@scripts/full
 
 .PHONY: matrix
 matrix: tree
