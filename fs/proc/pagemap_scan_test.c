@@ -910,7 +910,7 @@ static struct kinds *kinds_get(struct kunit *test)
 	kinds->pages[1]->mapping = (void *)PAGE_MAPPING_ANON;
 
 	for (i = 0; i < 4; i++) {
-		pte_t zero = mk_pte(ZERO_PAGE(0), PAGE_READONLY);
+		pte_t zero = mk_pte(ZERO_PAGE(0), vm_get_page_prot(VM_READ));
 		pte_t swapped = swp_entry_to_pte(swp_entry(0, 1 + i / 2));
 
 		if (i & 1) {
