@@ -14,7 +14,7 @@ help:
 #: make full      all that can tell whether the series is right, in some hours
 #: make kernel    build/bzImage; CONFIG=debug, stock, stock-debug: the others
 #: make refresh   STEP=NNNN: put edits made in build/linux back into that step
-#: make check     checkpatch --strict, sparse, kernel-doc, shellcheck
+#: make check     static checks of all sorts; T=sparse, clang, tidy ...: one of them
 #: make series    build/series/: what git send-email sends and git am applies
 #: make matrix    compile what the series touches in other configurations, for other
 #:                architectures; T=PATTERN: those only

@@ -99,6 +99,20 @@ touched_sources()
 	done
 }
 
+# only_new STOCK OURS: the remarks that only we cause, whatever their line numbers.
+only_new()
+{
+	awk '
+	function key(remark)
+	{
+		gsub(/:[0-9]+(:[0-9-]+)?:/, ":", remark)
+		gsub(/line [0-9]+/, "line", remark)
+		return remark
+	}
+	FILENAME == ARGV[1] { known[key($0)]++; next }
+	known[key($0)]-- <= 0' "$1" "$2"
+}
+
 # copy_files DIRECTORY: those that stdin names, out of the patched tree.
 copy_files() { tar -C "$linux" -h -T - -cf - | tar -C "$1" -xf -; }
 
