@@ -76,8 +76,8 @@
 #define PAGEMAP_SCAN_FAST \
 	(IS_ENABLED(CONFIG_X86) || IS_ENABLED(CONFIG_UML))
 
-/* The pragma came with gcc 8. */
-#if defined(CONFIG_CC_IS_CLANG) || CONFIG_GCC_VERSION >= 80000
+/* The pragma came with gcc 8; clang unrolls by itself, and warns where it can't. */
+#if CONFIG_GCC_VERSION >= 80000
 #define PAGEMAP_SCAN_UNROLL(n)	_Pragma(__stringify(GCC unroll n))
 #else
 #define PAGEMAP_SCAN_UNROLL(n)
