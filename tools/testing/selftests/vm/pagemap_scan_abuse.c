@@ -2064,8 +2064,11 @@ TEST_F_TIMEOUT(crowd, many_calls_leave_nothing_in_the_slabs, TIMEOUT)
 	close(pagemap);
 }
 
-/* More than are checked in one go, also where nobody waits. */
-TEST_F_TIMEOUT(crowd, more_mappings_than_a_chunk_are_checked_first, TIMEOUT)
+/*
+ * More than are checked in one go, also where nobody waits.  To make them takes
+ * a debug kernel minutes.
+ */
+TEST_F_TIMEOUT(crowd, more_mappings_than_a_chunk_are_checked_first, 3 * TIMEOUT)
 {
 	const size_t pages = 17 * 8192 + 1, size = pages * page_size();
 	int uffd = uffd_create_async(), pagemap = pagemap_open(getpid());
