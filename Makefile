@@ -63,7 +63,7 @@ run: kernel
 
 .PHONY: test
 test: tree
-	@tests/run --kernel $(CONFIG) '$(T)'
+	@tests/run --kernel $(CONFIG) $(if $(BRIEF),--brief) '$(T)'
 
 .PHONY: soak
 soak: tree
