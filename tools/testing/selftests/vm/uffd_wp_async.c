@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Async write-protection: where the contents of a page go, so does its
- * protection, for a page without protection reads as written.  Where only the
- * mapping goes, the protection stays.
+ * Async write-protection: a write ends it.  Where the contents of a page go, so
+ * does its protection, for a page without protection reads as written.  Where
+ * only the mapping goes, the protection stays.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -333,6 +333,21 @@ static int dontneed(struct memory *mem)
 	return madvise(mem->addr, mem->size, MADV_DONTNEED);
 }
 
+/* Nobody has to resolve the fault; of a huge page one small page is written. */
+TEST_F_TIMEOUT(any, a_write_ends_the_protection_of_its_page, TIMEOUT)
+{
+	struct memory *mem = &self->tracked.mem;
+	size_t written = memory_is_hugetlb(variant->kind) ? mem->granule :
+							    page_size();
+
+	memory_write(mem, 1);
+	EXPECT_EQ((mem->size - written) / page_size(),
+		  pages_with(self->tracked.pagemap, mem->addr, mem->size,
+			     PAGEMAP_UFFD_WP));
+	EXPECT_FALSE(is_protected(&self->tracked, 1));
+	EXPECT_FALSE(uffd_has_message(self->tracked.uffd));
+}
+
 TEST_F_TIMEOUT(any, dropped_copies_lose_the_protection, TIMEOUT)
 {
 	struct memory *mem = &self->tracked.mem;
@@ -425,6 +440,122 @@ TEST_F_TIMEOUT(reclaimed, swapped_pages_lose_the_protection_when_truncated,
 	ASSERT_EQ(0, memory_page_out(mem));
 	ASSERT_EQ(0, ftruncate(mem->fd, mem->granule));
 	EXPECT_EQ(0, check_unprotected(&self->tracked, all_but_first));
+}
+
+/* Shared memory, where each mapping of a page can be left to the userfaultfd. */
+FIXTURE(minor)
+{
+	struct tracked tracked;
+};
+
+FIXTURE_VARIANT(minor)
+{
+	enum memory_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(minor, memfd) {
+	.kind = MEMORY_MEMFD,
+};
+
+FIXTURE_VARIANT_ADD(minor, hugetlb_shared) {
+	.kind = MEMORY_HUGETLB_SHARED,
+};
+
+FIXTURE_SETUP(minor)
+{
+	struct memory *mem = &self->tracked.mem;
+
+	if (!machine_has(memory_needs(variant->kind)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
+	ASSERT_EQ(0, begin(&self->tracked, variant->kind));
+	ASSERT_EQ(0, uffd_register(self->tracked.uffd, mem->addr, mem->size,
+				   UFFDIO_REGISTER_MODE_WP |
+				   UFFDIO_REGISTER_MODE_MINOR, NULL));
+}
+
+FIXTURE_TEARDOWN(minor)
+{
+	end(&self->tracked);
+}
+
+TEST_F_TIMEOUT(minor, pages_that_are_mapped_again_keep_the_protection, TIMEOUT)
+{
+	struct memory *mem = &self->tracked.mem;
+	struct uffdio_continue go_on = {
+		.range.start = (unsigned long)mem->addr,
+		.range.len = mem->size,
+	};
+
+	ASSERT_EQ(0, dontneed(mem));
+	ASSERT_EQ(0, check_unprotected(&self->tracked, no_granule));
+	ASSERT_EQ(0, ioctl(self->tracked.uffd, UFFDIO_CONTINUE, &go_on));
+	EXPECT_EQ(mem->size / page_size(),
+		  pages_with(self->tracked.pagemap, mem->addr, mem->size,
+			     PAGEMAP_PRESENT));
+	EXPECT_EQ(0, check_unprotected(&self->tracked, no_granule));
+}
+
+/* Memory that was never touched. */
+FIXTURE(hole)
+{
+	struct tracked tracked;
+};
+
+FIXTURE_VARIANT(hole)
+{
+	enum memory_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(hole, anon) {
+	.kind = MEMORY_ANON,
+};
+
+FIXTURE_VARIANT_ADD(hole, memfd) {
+	.kind = MEMORY_MEMFD,
+};
+
+FIXTURE_VARIANT_ADD(hole, ext4_private) {
+	.kind = MEMORY_EXT4_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(hole, ext4_shared) {
+	.kind = MEMORY_EXT4_SHARED,
+};
+
+FIXTURE_VARIANT_ADD(hole, hugetlb_shared) {
+	.kind = MEMORY_HUGETLB_SHARED,
+};
+
+FIXTURE_SETUP(hole)
+{
+	struct tracked *tracked = &self->tracked;
+
+	if (!machine_has(memory_needs(variant->kind)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
+	tracked->pagemap = pagemap_open(getpid());
+	tracked->uffd = uffd_create_async();
+	ASSERT_LE(0, tracked->pagemap);
+	ASSERT_LE(0, tracked->uffd);
+	ASSERT_EQ(0, memory_map(&tracked->mem, variant->kind));
+	ASSERT_EQ(0, protect(tracked->uffd, &tracked->mem));
+}
+
+FIXTURE_TEARDOWN(hole)
+{
+	end(&self->tracked);
+}
+
+/* A checkpointer takes what is swapped for contents that have to be saved. */
+TEST_F_TIMEOUT(hole, that_is_protected_is_not_swapped, TIMEOUT)
+{
+	struct tracked *tracked = &self->tracked;
+	struct memory *mem = &tracked->mem;
+
+	EXPECT_EQ(0, check_unprotected(tracked, no_granule));
+	EXPECT_EQ(0, pages_with(tracked->pagemap, mem->addr, mem->size,
+				PAGEMAP_SWAPPED));
+	EXPECT_EQ(0, pages_with(tracked->pagemap, mem->addr, mem->size,
+				PAGEMAP_PRESENT));
 }
 
 /* The page cache goes, the file's contents do not. */
@@ -729,7 +860,7 @@ TEST(discarded_blocks_lose_the_protection)
 
 int main(int argc, char **argv)
 {
-	machine_prepare(NEED_ALL & ~NEED_KSM);
+	machine_set_up(NEED_ALL & ~NEED_KSM);
 	if (tunable_set("/proc/sys/kernel/core_pattern", "core") ||
 	    tunable_set("/proc/sys/kernel/core_uses_pid", "0"))
 		perror("# core_pattern");

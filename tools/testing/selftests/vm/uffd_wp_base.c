@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Write-protection by userfaultfd, without the async mode: what fork(), KSM,
- * unsharing, mremap() and a shortage of memory must not do to it.
+ * unsharing, mremap() and a shortage of memory must not do to it, and where it
+ * has to end.
  *
  * The tests of PAGEMAP_SCAN rely on all of this.
  */
@@ -531,6 +532,41 @@ TEST_F_TIMEOUT(memory, moved_pages_are_not_protected, TIMEOUT)
 	EXPECT_EQ(0, protected_pages(to, mem->size));
 	EXPECT_FALSE(uffd_has_message(self->uffd));
 	munmap(to, mem->size);
+}
+
+/* What has no page table entry has a marker, if the user asks for it. */
+TEST(untouched_memory_is_protected_on_request)
+{
+	int uffd = create_uffd(UFFD_FEATURE_WP_UNPOPULATED);
+	struct memory mem;
+	size_t i;
+
+	ASSERT_LE(0, uffd);
+	ASSERT_EQ(0, memory_map(&mem, MEMORY_ANON));
+	ASSERT_EQ(0, protect(uffd, &mem));
+	for (i = 0; i < mem.count; i += 2)
+		memory_read(&mem, i);
+	EXPECT_EQ(mem.count, protected_pages(mem.addr, mem.size));
+	ASSERT_EQ(0, uffd_protect(uffd, mem.addr, mem.size, false));
+	EXPECT_EQ(0, protected_pages(mem.addr, mem.size));
+	for (i = 0; i < mem.count; i++)
+		memory_write(&mem, i);
+	EXPECT_FALSE(uffd_has_message(uffd));
+	memory_unmap(&mem);
+	close(uffd);
+}
+
+/* When the range is registered for it again, nobody would know of the writes. */
+TEST_F_TIMEOUT(memory, another_mode_leaves_no_protection, TIMEOUT)
+{
+	struct memory *mem = &self->mem;
+
+	ASSERT_EQ(0, uffd_register(self->uffd, mem->addr, mem->size,
+				   UFFDIO_REGISTER_MODE_MISSING, NULL));
+	EXPECT_EQ(0, protected_pages(mem->addr, mem->size));
+	EXPECT_EQ(0, uffd_register(self->uffd, mem->addr, mem->size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	EXPECT_EQ(0, protected_pages(mem->addr, mem->size));
 }
 
 /*
