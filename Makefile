@@ -16,6 +16,7 @@ help:
 #: make refresh   STEP=NNNN: put edits made in build/linux back into that step
 #: make check     static checks of all sorts; T=sparse, clang, tidy ...: one of them
 #: make series    build/series/: what git send-email sends and git am applies
+#: make bisect    each step builds, boots, passes its tests; STEPS=NNNN-NNNN
 #: make matrix    compile what the series touches in other configurations, for other
 #:                architectures; T=PATTERN: those only
 #: make docs      build/docs/: the pages of the series; any warning is an error
@@ -108,6 +109,10 @@ matrix: tree
 .PHONY: series
 series: tree
 	@scripts/series
+
+.PHONY: bisect
+bisect: tree
+	@scripts/bisect '$(STEPS)'
 
 .PHONY: docs
 docs: tree
