@@ -600,7 +600,7 @@ TEST_F_TIMEOUT(zero, answer_beside_a_split_is_the_same, TIMEOUT)
 	struct splitter splitter = { .mem = self->mem };
 	unsigned long end = milliseconds() + test_duration(1500);
 	struct scan scan = tracking_scan(&self->tracking, 0);
-	size_t rounds = 0, wrong = 0, huge = 0, small = 0;
+	size_t rounds = 0, wrong = 0, huge = 0;
 	struct page_region region;
 	pthread_t thread;
 
@@ -619,7 +619,6 @@ TEST_F_TIMEOUT(zero, answer_beside_a_split_is_the_same, TIMEOUT)
 		do {
 			ASSERT_EQ(1, scan_call(self->tracking.pagemap, &scan));
 			huge += !!(region.categories & PAGE_IS_HUGE);
-			small += !(region.categories & PAGE_IS_HUGE);
 			wrong += (region.categories & ~(__u64)PAGE_IS_HUGE) !=
 				 (PAGE_IS_WPALLOWED | PAGE_IS_PRESENT |
 				  PAGE_IS_PFNZERO);
