@@ -1157,38 +1157,6 @@ TEST_F(growing, stays_soft_dirty)
 	EXPECT_EQ(1, soft_dirty_at_the_end(tracked));
 }
 
-/* What a debug kernel keeps of freed objects does not count: shrinking ends it */
-static void shrink(const char *cache)
-{
-	char path[128];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", cache);
-	file = fopen(path, "w");
-	if (file) {
-		fputs("1", file);
-		fclose(file);
-	}
-}
-
-static long objects_of(const char *cache)
-{
-	FILE *slabs;
-	char line[512], name[64];
-	long objects = -1, number;
-
-	shrink(cache);
-	slabs = fopen("/proc/slabinfo", "r");
-	while (slabs && fgets(line, sizeof(line), slabs)) {
-		if (sscanf(line, "%63s %ld", name, &number) == 2 &&
-		    !strcmp(name, cache))
-			objects = number;
-	}
-	if (slabs)
-		fclose(slabs);
-	return objects;
-}
-
 TEST_F_TIMEOUT(single, leaks_nothing_however_often, TIMEOUT)
 {
 	static const char *const caches[] = {
@@ -1201,7 +1169,7 @@ TEST_F_TIMEOUT(single, leaks_nothing_however_often, TIMEOUT)
 
 	close(tracked->view.uffd);
 	for (i = 0; i < (int)ARRAY_SIZE(caches); i++)
-		before[i] = objects_of(caches[i]);
+		before[i] = slab_objects(caches[i]);
 	for (i = 0; i < cycles; i++) {
 		tracked->view.uffd = tracker_open(tracked->view.pagemap);
 		ASSERT_LE(0, tracked->view.uffd);
@@ -1213,7 +1181,7 @@ TEST_F_TIMEOUT(single, leaks_nothing_however_often, TIMEOUT)
 	for (i = 0; i < (int)ARRAY_SIZE(caches); i++) {
 		if (before[i] < 0)
 			continue;
-		EXPECT_GT(before[i] + cycles / 4, objects_of(caches[i]))
+		EXPECT_GT(before[i] + cycles / 4, slab_objects(caches[i]))
 			TH_LOG("%s", caches[i]);
 	}
 }

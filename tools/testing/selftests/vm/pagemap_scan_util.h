@@ -94,6 +94,7 @@ int machine_break_swap(bool broken);
 long tunable_read(const char *path);
 int tunable_write(const char *path, const char *value);
 int tunable_set(const char *path, const char *value);
+long slab_objects(const char *pattern);
 
 unsigned long long nanoseconds(void);
 unsigned long milliseconds(void);
