@@ -6,6 +6,7 @@
  * chunk by chunk under the mmap lock:
  *
  *	pagemap_scan_get_request()
+ *	for a single page: pagemap_scan_page(), which may be all
  *	pagemap_scan_init()
  *	until done:
  *		take the mmap lock for reading
@@ -186,14 +187,43 @@ struct pagemap_scan {
 	unsigned long flush_end;
 };
 
-bool pagemap_scan_is_cmd(unsigned int cmd);
+/**
+ * pagemap_scan_is_cmd - whether an ioctl command is PAGEMAP_SCAN
+ * @cmd:	command number, in which the size of the argument is not looked
+ *		at: it tells the layout
+ *
+ * Return: whether it is.
+ */
+static inline bool pagemap_scan_is_cmd(unsigned int cmd)
+{
+	const unsigned int size = _IOC_SIZEMASK << _IOC_SIZESHIFT;
+
+	return (cmd & ~size) == (PAGEMAP_SCAN & ~size);
+}
+
+/**
+ * pagemap_scan_is_page - whether a request suits pagemap_scan_page()
+ * @request:	what is asked for
+ *
+ * Return: whether it is for a single page, and nothing is to be protected.
+ */
+static inline bool
+pagemap_scan_is_page(const struct pagemap_scan_request *request)
+{
+	return request->end - request->start == PAGE_SIZE &&
+	       !(request->flags & PAGEMAP_WP_ENGAGE);
+}
+
 int pagemap_scan_get_request(struct pagemap_scan_request *request,
 			     struct mm_struct *mm, unsigned int cmd,
 			     void __user *arg);
+int pagemap_scan_page(struct pagemap_scan *scan,
+		      const struct pagemap_scan_request *request,
+		      struct mm_struct *mm, struct file *pagemap);
 int pagemap_scan_put_result(const struct pagemap_scan *scan);
 void pagemap_scan_init(struct pagemap_scan *scan,
 		       const struct pagemap_scan_request *request,
-		       struct mm_struct *mm);
+		       struct mm_struct *mm, struct file *pagemap);
 void pagemap_scan_exit(struct pagemap_scan *scan);
 int pagemap_scan_chunk(struct pagemap_scan *scan);
 int pagemap_scan_end_chunk(struct pagemap_scan *scan, int err);

@@ -587,7 +587,7 @@ builder_scan(struct builder_result *got, struct user_memory *memory,
 	struct pagemap_scan scan;
 	int err;
 
-	pagemap_scan_init(&scan, request, memory->mm);
+	pagemap_scan_init(&scan, request, memory->mm, NULL);
 	/* As small as a buffer may be: it has to be emptied on the way */
 	scan.max_regions = 2;
 	pagemap_scan_set_limit(&scan);
@@ -677,7 +677,7 @@ static void test_regions_of_any_length(struct kunit *test)
 	};
 	struct pagemap_scan scan;
 
-	pagemap_scan_init(&scan, &request, NULL);
+	pagemap_scan_init(&scan, &request, NULL, NULL);
 	KUNIT_EXPECT_EQ(test, pagemap_scan_take(&scan, 0, end, 0, &taken), 0);
 	KUNIT_EXPECT_EQ(test, taken, end);
 	KUNIT_EXPECT_EQ(test, pagemap_scan_pages(&scan), pages);
@@ -685,13 +685,13 @@ static void test_regions_of_any_length(struct kunit *test)
 	pagemap_scan_exit(&scan);
 
 	request.max_pages = pages;
-	pagemap_scan_init(&scan, &request, NULL);
+	pagemap_scan_init(&scan, &request, NULL, NULL);
 	KUNIT_EXPECT_EQ(test, pagemap_scan_take(&scan, 0, end, 0, &taken), 0);
 	KUNIT_EXPECT_FALSE(test, scan.done);
 	pagemap_scan_exit(&scan);
 
 	request.max_pages = pages - 1;
-	pagemap_scan_init(&scan, &request, NULL);
+	pagemap_scan_init(&scan, &request, NULL, NULL);
 	KUNIT_EXPECT_EQ(test, pagemap_scan_take(&scan, 0, end, 0, &taken),
 			PAGEMAP_SCAN_PAUSE);
 	KUNIT_EXPECT_EQ(test, taken, end - PAGE_SIZE);
@@ -793,7 +793,7 @@ static void test_chunk_reports_errors(struct kunit *test)
 	/* Behind the only page there is */
 	request.vec = memory.addr + PAGE_SIZE;
 
-	pagemap_scan_init(&scan, &request, memory.mm);
+	pagemap_scan_init(&scan, &request, memory.mm, NULL);
 	KUNIT_EXPECT_EQ(test, pagemap_scan_take(&scan, 0, PAGE_SIZE, 0, &taken),
 			0);
 	KUNIT_EXPECT_EQ(test, pagemap_scan_end_chunk(&scan, -ENOMEM), -ENOMEM);
