@@ -76,6 +76,10 @@
 #define PAGEMAP_SCAN_FAST \
 	(IS_ENABLED(CONFIG_X86) || IS_ENABLED(CONFIG_UML))
 
+/* Some of the others cannot read words of 64 bits one by one. */
+#define PAGEMAP_SCAN_READS_WORDS \
+	(IS_ENABLED(CONFIG_64BIT) || PAGEMAP_SCAN_FAST)
+
 /* The pragma came with gcc 8; clang unrolls by itself, and warns where it can't. */
 #if CONFIG_GCC_VERSION >= 80000
 #define PAGEMAP_SCAN_UNROLL(n)	_Pragma(__stringify(GCC unroll n))
@@ -193,7 +197,7 @@ static int pagemap_scan_convert_arg(void *arg, size_t ksize, size_t min,
 }
 
 /* Whether the argument is mainline's; the size member comes first in both. */
-static bool pagemap_scan_is_pm(unsigned int cmd, u64 size)
+static __always_inline bool pagemap_scan_is_pm(unsigned int cmd, u64 size)
 {
 	return _IOC_SIZE(cmd) != PAGEMAP_SCAN_ARG_SIZE_VER0 ||
 	       size == sizeof(struct pm_scan_arg);
@@ -209,7 +213,7 @@ pagemap_scan_get_any_arg(struct pagemap_scan_request *request,
 	u64 size;
 	int ret;
 
-	if (get_user(size, (u64 __user *)uarg))
+	if (copy_from_user(&size, uarg, sizeof(size)))
 		return -EFAULT;
 
 	if (pagemap_scan_is_pm(cmd, size)) {
@@ -241,6 +245,8 @@ pagemap_scan_get_arg(struct pagemap_scan_request *request, unsigned int cmd,
 	struct pm_scan_arg pm_arg;
 	size_t i;
 
+	if (!PAGEMAP_SCAN_READS_WORDS)
+		return pagemap_scan_get_any_arg(request, cmd, uarg);
 	if (should_fail_usercopy())
 		return -EFAULT;
 	if (!user_read_access_begin(words, max(sizeof(arg), sizeof(pm_arg))))

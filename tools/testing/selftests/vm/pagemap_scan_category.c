@@ -93,14 +93,16 @@ static int check_granules(struct tracking *tracking, __u64 expected)
 		result = -1;
 	}
 	free(categories);
-	/* By all combinations of masks, for one page of each sort. */
+	/* By all combinations of masks: each sort, or more than one granule. */
 	for (i = 0; i < 2 && !result; i++) {
 		__u64 file = memory_is_copied(mem, i) ? 0 : PAGE_IS_FILE;
+		bool alike = memory_is_copied(mem, 0) == memory_is_copied(mem, 1);
+		size_t first = alike ? 0 : i;
 
 		result = check_categories(tracking->pagemap, tracking->layout,
-					  mem->addr + i * mem->granule,
-					  mem->granule, KIND_CATEGORIES,
-					  expected | file);
+					  mem->addr + first * mem->granule,
+					  (i - first + 1) * mem->granule,
+					  KIND_CATEGORIES, expected | file);
 	}
 	return result;
 }

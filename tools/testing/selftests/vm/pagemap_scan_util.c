@@ -1692,15 +1692,16 @@ int scan_categories(int fd, enum layout layout, const void *addr, size_t size,
 	return scan_spread(fd, &scan, categories);
 }
 
-/* Ask for one page by masks, and compare with what its categories imply. */
-static int check_masks(int fd, enum layout layout, __u64 start, __u64 required,
-		       __u64 excluded, __u64 anyof, __u64 categories)
+/* Ask for pages by masks, and compare with what their categories imply. */
+static int check_masks(int fd, enum layout layout, __u64 start, size_t pages,
+		       __u64 required, __u64 excluded, __u64 anyof,
+		       __u64 categories)
 {
 	struct page_region vec[2];
 	struct scan scan = {
 		.layout = layout,
 		.start = start,
-		.end = start + page_size(),
+		.end = start + pages * page_size(),
 		.vec = vec,
 		.vec_len = 2,
 		.required = required,
@@ -1716,20 +1717,21 @@ static int check_masks(int fd, enum layout layout, __u64 start, __u64 required,
 	if (scan_check(&scan, regions))
 		return -1;
 	if (regions == expected &&
-	    (!expected || vec[0].categories == (categories & scan.returned)))
+	    (!expected || (vec[0].categories == (categories & scan.returned) &&
+			   vec[0].start == scan.start && vec[0].end == scan.end)))
 		return 0;
 	fprintf(stderr,
-		"# required %#llx excluded %#llx any of %#llx: %ld regions, categories %#llx of a page with %#llx\n",
+		"# required %#llx excluded %#llx any of %#llx: %ld regions, categories %#llx of %zu pages with %#llx\n",
 		(unsigned long long)required, (unsigned long long)excluded,
 		(unsigned long long)anyof, regions,
 		(unsigned long long)(regions > 0 ? vec[0].categories : 0),
-		(unsigned long long)categories);
+		pages, (unsigned long long)categories);
 	return -1;
 }
 
-/* Whether a page's answer is the same whatever is asked. */
+/* Whether the answer for pages is the same whatever is asked. */
 static int check_all_masks(int fd, enum layout layout, __u64 start,
-			   __u64 categories)
+			   size_t pages, __u64 categories)
 {
 	__u64 mask;
 
@@ -1737,10 +1739,14 @@ static int check_all_masks(int fd, enum layout layout, __u64 start,
 		__u64 has = mask & categories, lacks = mask & ~categories;
 
 		/* As it is; each alone; any of them. */
-		if (check_masks(fd, layout, start, has, lacks, 0, categories) ||
-		    check_masks(fd, layout, start, mask, 0, 0, categories) ||
-		    check_masks(fd, layout, start, 0, mask, 0, categories) ||
-		    check_masks(fd, layout, start, 0, 0, mask, categories))
+		if (check_masks(fd, layout, start, pages, has, lacks, 0,
+				categories) ||
+		    check_masks(fd, layout, start, pages, mask, 0, 0,
+				categories) ||
+		    check_masks(fd, layout, start, pages, 0, mask, 0,
+				categories) ||
+		    check_masks(fd, layout, start, pages, 0, 0, mask,
+				categories))
 			return -1;
 	}
 	return 0;
@@ -1755,7 +1761,8 @@ static int check_all_masks(int fd, enum layout layout, __u64 start,
  * @mask:	categories to compare
  * @expected:	what they must be
  *
- * For the first page, all combinations of masks must give the same answer.
+ * For the first page, all combinations of masks must give the same answer, and
+ * for the first two: there is no walk for a page alone.
  *
  * Return: 0, or -1 after a message.
  */
@@ -1776,9 +1783,11 @@ int check_categories(int fd, enum layout layout, const void *addr, size_t size,
 			(unsigned long long)expected);
 		result = -1;
 	}
-	if (!result)
-		result = check_all_masks(fd, layout, address(addr),
-					 categories[0]);
+	for (i = 1; i <= 2 && i <= pages && !result; i++) {
+		if (categories[i - 1] == categories[0])
+			result = check_all_masks(fd, layout, address(addr), i,
+						 categories[0]);
+	}
 	free(categories);
 	return result;
 }
