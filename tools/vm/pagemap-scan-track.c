@@ -223,8 +223,11 @@ static enum track_result arm(struct tracker *tracker,
 	};
 
 	*state = TRACK_NEW;
-	if (!ioctl(tracker->uffd, UFFDIO_REGISTER, &registration))
-		return TRACK_OK;
+	do {
+		if (!ioctl(tracker->uffd, UFFDIO_REGISTER, &registration))
+			return TRACK_OK;
+		/* It is just being started: a moment later, its stack is there */
+	} while (errno == EAGAIN && !usleep(1000));
 	switch (errno) {
 	case EBUSY:
 		*state = TRACK_OWN;

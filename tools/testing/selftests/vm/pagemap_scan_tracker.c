@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -1374,8 +1375,115 @@ TEST(kernel_thread_cannot_be_tracked)
 	close(pagemap);
 }
 
-static void __attribute__((constructor)) prepare(void)
+/* A process between two programs */
+
+#define EXECUTE_AGAIN	"--execute-again"
+
+static void execute_again(void)
 {
+	execl("/proc/self/exe", "pagemap_scan_tracker", EXECUTE_AGAIN, NULL);
+	_exit(1);
+}
+
+/* How many mappings a process has, and the first of them. */
+static int first_mapping(pid_t pid, __u64 *start, __u64 *end)
+{
+	char path[64], line[512];
+	int mappings = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file)) {
+		unsigned long long from, to;
+
+		if (strstr(line, "[vsyscall]") ||
+		    sscanf(line, "%llx-%llx", &from, &to) != 2)
+			continue;
+		if (!mappings++) {
+			*start = from;
+			*end = to;
+		}
+	}
+	if (file)
+		fclose(file);
+	return mappings;
+}
+
+/*
+ * Register the stack of a process that has no other mapping yet.
+ *
+ * Return: 1 where the kernel says that it is too early, 0, or -1 where what was
+ * registered is not some moments later.
+ */
+static int register_first_stack(int pagemap, pid_t pid)
+{
+	__u64 start, end;
+	int uffd, result = 0;
+
+	if (first_mapping(pid, &start, &end) != 1)
+		return 0;
+	uffd = tracker_open(pagemap);
+	if (uffd < 0)
+		return 0;
+	if (!uffd_register(uffd, (void *)(uintptr_t)start, end - start,
+			   UFFDIO_REGISTER_MODE_WP, NULL)) {
+		usleep(200);
+		if (uffd_protect(uffd, (void *)(uintptr_t)(end - page_size()),
+				 page_size(), true) && errno == ENOENT)
+			result = -1;
+	} else if (errno == EAGAIN) {
+		result = 1;
+	}
+	close(uffd);
+	return result;
+}
+
+/*
+ * When a program is started its stack is made at one place and moved to another,
+ * with flags that are set anew: registered in between, it would have a
+ * userfaultfd, but no flag that says so.
+ *
+ * Who waits for the process to be accessible again, is more urgent and shares
+ * its processor, comes right in between.
+ */
+TEST(stack_of_a_program_that_is_being_started_is_refused)
+{
+	const struct sched_param urgent = { .sched_priority = 1 };
+	unsigned long end = milliseconds() + 20000;
+	unsigned int refused = 0, round = 0;
+	cpu_set_t set;
+	pid_t pid;
+
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(set), &set));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		execute_again();
+	ASSERT_EQ(0, sched_setscheduler(0, SCHED_FIFO, &urgent));
+	while (refused < 3 && milliseconds() < end) {
+		int pagemap, result;
+
+		usleep(50 + round++ % 97 * 10);
+		pagemap = pagemap_open(pid);
+		ASSERT_LE(0, pagemap);
+		result = register_first_stack(pagemap, pid);
+		close(pagemap);
+		ASSERT_LE(0, result);
+		refused += result;
+	}
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	TH_LOG("refused %u times in %u rounds", refused, round);
+	EXPECT_LT(0, refused);
+}
+
+static void __attribute__((constructor)) prepare(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], EXECUTE_AGAIN))
+		execute_again();
 	machine_prepare(NEED_ALL & ~NEED_SWAP);
 	if (make_setuid_program())
 		exit(1);
