@@ -1418,6 +1418,12 @@ static int first_mapping(pid_t pid, __u64 *start, __u64 *end)
  */
 static int register_first_stack(int pagemap, pid_t pid)
 {
+	struct uffdio_register registration = {
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+	struct uffdio_writeprotect protection = {
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
 	__u64 start, end;
 	int uffd, result = 0;
 
@@ -1426,14 +1432,18 @@ static int register_first_stack(int pagemap, pid_t pid)
 	uffd = tracker_open(pagemap);
 	if (uffd < 0)
 		return 0;
-	if (!uffd_register(uffd, (void *)(uintptr_t)start, end - start,
-			   UFFDIO_REGISTER_MODE_WP, NULL)) {
+	registration.range.start = start;
+	registration.range.len = end - start;
+	protection.range = registration.range;
+	if (!ioctl(uffd, UFFDIO_REGISTER, &registration)) {
 		usleep(200);
-		if (uffd_protect(uffd, (void *)(uintptr_t)(end - page_size()),
-				 page_size(), true) && errno == ENOENT)
+		if (ioctl(uffd, UFFDIO_WRITEPROTECT, &protection) &&
+		    errno == ENOENT)
 			result = -1;
-	} else if (errno == EAGAIN) {
-		result = 1;
+	} else {
+		/* One of 32 bits has it where it has no addresses. */
+		result = errno == EAGAIN ||
+			 (errno == EINVAL && start != (uintptr_t)start);
 	}
 	close(uffd);
 	return result;
