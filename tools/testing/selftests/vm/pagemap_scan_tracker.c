@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "pagemap_scan_harness.h"
@@ -1131,6 +1132,24 @@ TEST_F(growing, stays_one_vma)
 	}
 	ASSERT_EQ(0, close(tracked->view.uffd));
 	EXPECT_EQ(1, vmas(tracked));
+}
+
+static int remap_all(struct tracked *tracked)
+{
+	return syscall(__NR_remap_file_pages, growth->start, growth_size(), 0, 0,
+		       0) ? errno : 0;
+}
+
+/* It goes on as it would if nobody looked: over a part that is tracked, too. */
+TEST_F(growing, can_be_remapped)
+{
+	struct tracked *tracked = &self->tracked;
+
+	ASSERT_EQ(0, register_growth(tracked));
+	ASSERT_EQ(0, have(tracked, map_more));
+	ASSERT_EQ(2, vmas(tracked));
+	/* What is private cannot be, ever. */
+	EXPECT_EQ(variant->file ? 0 : EINVAL, have(tracked, remap_all));
 }
 
 /* The end of tracking merges what is new with what is not. */
