@@ -24,7 +24,6 @@
 #define _GNU_SOURCE
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,15 +44,6 @@
 #endif
 
 static bool stop;
-
-static int run_on(int processor)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(processor, &set);
-	return sched_setaffinity(0, sizeof(set), &set);
-}
 
 /* Interrupts of all processors that flush TLBs, or -1. */
 static long flushes(void)

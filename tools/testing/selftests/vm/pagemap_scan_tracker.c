@@ -1481,12 +1481,9 @@ TEST(stack_of_a_program_that_is_being_started_is_refused)
 	const struct sched_param urgent = { .sched_priority = 1 };
 	unsigned long end = milliseconds() + 20000;
 	unsigned int refused = 0, round = 0;
-	cpu_set_t set;
 	pid_t pid;
 
-	CPU_ZERO(&set);
-	CPU_SET(0, &set);
-	ASSERT_EQ(0, sched_setaffinity(0, sizeof(set), &set));
+	ASSERT_EQ(0, run_on(0));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid)

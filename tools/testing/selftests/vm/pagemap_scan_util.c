@@ -211,6 +211,42 @@ int tunable_write(const char *path, const char *value)
 	return n == (ssize_t)strlen(value) ? 0 : -1;
 }
 
+/**
+ * tunable_set() - the same, and write the old value when the program ends
+ * @path:	the file
+ * @value:	what to write
+ *
+ * For use before the first case only: cases run in processes of their own.
+ *
+ * Return: 0, or -1 with errno.
+ */
+int tunable_set(const char *path, const char *value)
+{
+	struct tunable *saved = &machine.tunables[machine.tunable_count];
+	char text[64], *from;
+	ssize_t n;
+	int fd;
+
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return -1;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return -1;
+	text[n] = '\0';
+
+	/* Of "always [madvise] never", the one in brackets is in force. */
+	from = strchr(text, '[');
+	from = from ? from + 1 : text;
+	from[strcspn(from, "]\n")] = '\0';
+
+	snprintf(saved->path, sizeof(saved->path), "%s", path);
+	snprintf(saved->value, sizeof(saved->value), "%s", from);
+	machine.tunable_count++;
+	return tunable_write(path, value);
+}
+
 static void shrink_slabs(const char *cache)
 {
 	char path[128];
@@ -255,39 +291,18 @@ long slab_objects(const char *pattern)
 }
 
 /**
- * tunable_set() - the same, and write the old value when the program ends
- * @path:	the file
- * @value:	what to write
- *
- * For use before the first case only: cases run in processes of their own.
+ * run_on() - let the calling thread run on one processor only
+ * @processor:	its number
  *
  * Return: 0, or -1 with errno.
  */
-int tunable_set(const char *path, const char *value)
+int run_on(int processor)
 {
-	struct tunable *saved = &machine.tunables[machine.tunable_count];
-	char text[64], *from;
-	ssize_t n;
-	int fd;
+	cpu_set_t set;
 
-	fd = open(path, O_RDONLY);
-	if (fd < 0)
-		return -1;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return -1;
-	text[n] = '\0';
-
-	/* Of "always [madvise] never", the one in brackets is in force. */
-	from = strchr(text, '[');
-	from = from ? from + 1 : text;
-	from[strcspn(from, "]\n")] = '\0';
-
-	snprintf(saved->path, sizeof(saved->path), "%s", path);
-	snprintf(saved->value, sizeof(saved->value), "%s", from);
-	machine.tunable_count++;
-	return tunable_write(path, value);
+	CPU_ZERO(&set);
+	CPU_SET(processor, &set);
+	return sched_setaffinity(0, sizeof(set), &set);
 }
 
 static void machine_restore(void)

@@ -95,6 +95,7 @@ long tunable_read(const char *path);
 int tunable_write(const char *path, const char *value);
 int tunable_set(const char *path, const char *value);
 long slab_objects(const char *pattern);
+int run_on(int processor);
 
 unsigned long long nanoseconds(void);
 unsigned long milliseconds(void);

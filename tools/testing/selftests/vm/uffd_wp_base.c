@@ -277,16 +277,6 @@ FIXTURE_TEARDOWN(memory)
 	close(self->uffd);
 }
 
-/* Let the caller run there only, as two that meet must not take turns. */
-static void run_on(int processor)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(processor, &set);
-	sched_setaffinity(0, sizeof(set), &set);
-}
-
 /* Writes to a granule again and again. */
 struct rewriter {
 	struct memory *mem;
