@@ -76,9 +76,14 @@
 #define PAGEMAP_SCAN_FAST \
 	(IS_ENABLED(CONFIG_X86) || IS_ENABLED(CONFIG_UML))
 
-/* Some of the others cannot read words of 64 bits one by one. */
-#define PAGEMAP_SCAN_READS_WORDS \
-	(IS_ENABLED(CONFIG_64BIT) || PAGEMAP_SCAN_FAST)
+/*
+ * Whether words of 64 bits can be read from and written to user memory one by
+ * one, wherever they are.
+ */
+#define PAGEMAP_SCAN_USER_WORDS \
+	((IS_ENABLED(CONFIG_64BIT) && \
+	  IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS)) || \
+	 PAGEMAP_SCAN_FAST)
 
 /* The pragma came with gcc 8; clang unrolls by itself, and warns where it can't. */
 #if CONFIG_GCC_VERSION >= 80000
@@ -245,7 +250,7 @@ pagemap_scan_get_arg(struct pagemap_scan_request *request, unsigned int cmd,
 	struct pm_scan_arg pm_arg;
 	size_t i;
 
-	if (!PAGEMAP_SCAN_READS_WORDS)
+	if (!PAGEMAP_SCAN_USER_WORDS)
 		return pagemap_scan_get_any_arg(request, cmd, uarg);
 	if (should_fail_usercopy())
 		return -EFAULT;
@@ -334,14 +339,18 @@ static __always_inline int
 pagemap_scan_write_back(const struct pagemap_scan_request *request,
 			u64 walk_end, u64 pages)
 {
+	/* Where there are both, they are neighbours */
+	const u64 words[] = { walk_end, pages };
+	size_t size = (request->pages ? 2 : 1) * sizeof(u64);
+
 	if (!request->walk_end)
 		return 0;
-	/* Where there are both, they are neighbours */
 	BUILD_BUG_ON(offsetof(struct pagemap_scan_arg, pages) !=
 		     offsetofend(struct pagemap_scan_arg, walk_end));
+	if (!PAGEMAP_SCAN_USER_WORDS)
+		return copy_to_user(request->walk_end, words, size) ? -EFAULT : 0;
 	if (should_fail_usercopy() ||
-	    !user_write_access_begin(request->walk_end,
-				     (request->pages ? 2 : 1) * sizeof(u64)))
+	    !user_write_access_begin(request->walk_end, size))
 		return -EFAULT;
 	unsafe_put_user(walk_end, request->walk_end, fault);
 	if (request->pages)
@@ -417,6 +426,8 @@ static __always_inline int
 pagemap_scan_put_region(struct page_region __user *vec,
 			const struct page_region *region)
 {
+	if (!PAGEMAP_SCAN_USER_WORDS)
+		return copy_to_user(vec, region, sizeof(*vec)) ? -EFAULT : 0;
 	if (should_fail_usercopy() || !user_write_access_begin(vec, sizeof(*vec)))
 		return -EFAULT;
 	unsafe_put_user(region->start, &vec->start, fault);
@@ -1490,7 +1501,8 @@ static void pagemap_scan_protect_pmd(struct pagemap_scan *scan,
 
 /*
  * Protect the pages from @addr to @end, which are in the result already, but
- * stood in a huge PMD that they are only a part of, or that is of a file.
+ * stood in a huge PMD that they are only a part of, or that is of a file.  The
+ * rest of its pages stay as they are: the next call has to find them.
  *
  * Promise 1 holds although the lock was dropped in between: each of the pages is
  * reported as written, so that it does not matter what became of it since, and
@@ -1503,11 +1515,15 @@ static int pagemap_scan_protect_split(struct pagemap_scan *scan,
 	struct mmu_notifier_range range;
 	pte_t *ptep;
 	spinlock_t *ptl;
+	int err = 0;
 
 	do {
-		/* That of a file is zapped, and leaves an empty PMD */
-		split_huge_pmd(vma, pmd, addr);
-		if (pte_alloc(vma->vm_mm, pmd))
+		if (vma_is_anonymous(vma))
+			split_huge_pmd(vma, pmd, addr);
+		else
+			err = split_huge_file_pmd(vma, pmd, addr);
+		/* It may also be gone */
+		if (err || pte_alloc(vma->vm_mm, pmd))
 			return -ENOMEM;
 		cond_resched();
 	} while (pmd_trans_unstable(pmd));

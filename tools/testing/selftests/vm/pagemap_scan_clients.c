@@ -1000,14 +1000,6 @@ static int checkpoint_compare(pid_t pid, int pagemap,
 	return result;
 }
 
-static int clear_soft_dirty(pid_t pid)
-{
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/%d/clear_refs", pid);
-	return tunable_write(path, "4");
-}
-
 TEST_F_TIMEOUT(checkpoint, saves_what_pagemap_says, TIMEOUT)
 {
 	struct checkpoint_count count, again;

@@ -203,15 +203,10 @@ TEST_F_TIMEOUT(contents, migration_keeps_the_answer, TIMEOUT)
 	EXPECT_EQ(0, check_written(&self->tracking, other_granules));
 }
 
-static int clear_soft_dirty(void)
-{
-	return tunable_write("/proc/self/clear_refs", "4");
-}
-
 TEST_F_TIMEOUT(contents, clearing_soft_dirty_keeps_the_answer, TIMEOUT)
 {
 	write_set(self->mem, some_granules);
-	ASSERT_EQ(0, clear_soft_dirty());
+	ASSERT_EQ(0, clear_soft_dirty(getpid()));
 	EXPECT_EQ(0, check_reported_and_protect(&self->tracking,
 						some_granules));
 	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
@@ -273,7 +268,7 @@ TEST(merging_keeps_soft_dirty)
 			ASSERT_EQ(0, mlock(p, size));
 		if (way->make_equal == let_children_have)
 			ASSERT_EQ(0, madvise(p, size, MADV_DONTFORK));
-		ASSERT_EQ(0, clear_soft_dirty());
+		ASSERT_EQ(0, clear_soft_dirty(getpid()));
 		ASSERT_EQ(0, map_at(p + size, size, PROT_READ | PROT_WRITE));
 		ASSERT_EQ(4, pages_with(pagemap, p + size, size,
 					PAGEMAP_SOFT_DIRTY));
@@ -289,7 +284,7 @@ TEST_F_TIMEOUT(contents, protecting_keeps_soft_dirty, TIMEOUT)
 	struct memory *mem = self->mem;
 	size_t i, dirty;
 
-	ASSERT_EQ(0, clear_soft_dirty());
+	ASSERT_EQ(0, clear_soft_dirty(getpid()));
 	write_set(mem, some_granules);
 	dirty = pages_with(self->tracking.pagemap, mem->addr, mem->size,
 			   PAGEMAP_SOFT_DIRTY);

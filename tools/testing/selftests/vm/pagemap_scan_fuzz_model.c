@@ -729,8 +729,8 @@ static void note_engaged(struct world *world, const struct op *op, __u64 end)
 }
 
 /*
- * A call changes nothing but the protection: a private page stays where it is,
- * as soft-dirty as it was.  Before the call, pagemap had world->spread.
+ * A call changes nothing but the protection: a page stays where it is, as
+ * soft-dirty as it was.  Before the call, pagemap had world->spread.
  */
 static void check_unchanged(struct world *world, const struct op *op)
 {
@@ -739,13 +739,12 @@ static void check_unchanged(struct world *world, const struct op *op)
 	for (i = 0; i < op->count; i++) {
 		__u64 before = world->spread[i], after = world->entries[i];
 		struct page *page;
-		struct area *area = area_at(world, op->first + i, &page);
 
-		if (!page->mapped || !page_is_own(area, page) ||
-		    !(before & after & PAGEMAP_PRESENT) ||
-		    (before ^ after) & PAGEMAP_PFN)
+		area_at(world, op->first + i, &page);
+		if (!page->mapped || !(before & PAGEMAP_PRESENT) ||
+		    (after & PAGEMAP_PRESENT && (before ^ after) & PAGEMAP_PFN))
 			continue;
-		if ((before ^ after) & PAGEMAP_SOFT_DIRTY)
+		if ((before ^ after) & (PAGEMAP_PRESENT | PAGEMAP_SOFT_DIRTY))
 			fail(world, "a scan changed page %u from %#llx to %#llx",
 			     op->first + i, (unsigned long long)before,
 			     (unsigned long long)after);

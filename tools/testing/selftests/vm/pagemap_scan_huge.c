@@ -174,6 +174,71 @@ TEST_F_TIMEOUT(thp, max_pages_without_vec_protects_that_part, TIMEOUT)
 	EXPECT_EQ(0, check_all_but(&self->tracking, 0, room));
 }
 
+/*
+ * Protect what is written and present, some pages a call, and add up what is
+ * reported.  To protect a part of a huge page must not take the rest of it out
+ * of what the next call looks for.
+ */
+static size_t protect_present(struct tracking *tracking, size_t room)
+{
+	struct scan scan = tracking_scan(tracking, PAGEMAP_WP_ENGAGE);
+	struct page_region vec[4];
+	__u64 end = scan.end;
+	size_t found = 0;
+	long regions;
+
+	scan.vec = vec;
+	scan.vec_len = 4;
+	scan.max_pages = room;
+	scan.required |= PAGE_IS_PRESENT;
+	while (scan.start < end) {
+		regions = scan_call(tracking->pagemap, &scan);
+		if (scan_check(&scan, regions))
+			return 0;
+		found += scan_pages(vec, regions);
+		if (scan.walk_end == scan.start)
+			return 0;
+		scan.start = scan.walk_end;
+	}
+	return found;
+}
+
+TEST_F_TIMEOUT(thp, resuming_inside_finds_each_present_page, TIMEOUT)
+{
+	EXPECT_EQ(self->mem->size / page_size(),
+		  protect_present(&self->tracking, huge_pages() / 5));
+	EXPECT_EQ(0, check_written(&self->tracking, no_granule));
+}
+
+TEST_F_TIMEOUT(thp, protecting_changes_nothing_else, TIMEOUT)
+{
+	const __u64 kept = PAGE_IS_PRESENT | PAGE_IS_SOFT_DIRTY;
+	int pagemap = self->tracking.pagemap;
+	size_t half = huge_pages() / 2;
+	size_t i, pages = self->mem->size / page_size(), dirty = 0;
+	__u64 *before = calloc(pages, sizeof(*before));
+	__u64 *after = calloc(pages, sizeof(*after));
+
+	ASSERT_EQ(0, clear_soft_dirty(getpid()));
+	touch_write(self->mem->addr + huge_size(), 1);
+	ASSERT_EQ(0, scan_categories(pagemap, variant->layout, self->mem->addr,
+				     self->mem->size, before));
+	/* From the middle of the first to the end: a part, and whole ones */
+	ASSERT_EQ(0, protect_pages(&self->tracking, half, pages - half));
+	ASSERT_EQ(0, scan_categories(pagemap, variant->layout, self->mem->addr,
+				     self->mem->size, after));
+	for (i = 0; i < pages; i++) {
+		ASSERT_TRUE(before[i] & PAGE_IS_PRESENT) TH_LOG("page %zu", i);
+		ASSERT_EQ(before[i] & kept, after[i] & kept)
+			TH_LOG("page %zu", i);
+		dirty += !!(before[i] & PAGE_IS_SOFT_DIRTY);
+	}
+	ASSERT_LT(0, dirty);
+	ASSERT_GT(pages, dirty);
+	free(before);
+	free(after);
+}
+
 /* A full vec inside of a huge page: its parts' categories must differ. */
 TEST_F_TIMEOUT(thp, full_vec_inside_protects_that_part, TIMEOUT)
 {

@@ -1041,9 +1041,9 @@ static int begin_to_grow(struct tracked *tracked)
 	return grow(tracked);
 }
 
-static int clear_soft_dirty(struct tracked *tracked)
+static int clear_own_soft_dirty(struct tracked *tracked)
 {
-	return tunable_write("/proc/self/clear_refs", "4") ? EIO : 0;
+	return clear_soft_dirty(getpid()) ? EIO : 0;
 }
 
 static int read_the_end(struct tracked *tracked)
@@ -1158,7 +1158,7 @@ TEST_F(growing, stays_soft_dirty)
 	struct tracked *tracked = &self->tracked;
 
 	ASSERT_EQ(0, register_growth(tracked));
-	ASSERT_EQ(0, have(tracked, clear_soft_dirty));
+	ASSERT_EQ(0, have(tracked, clear_own_soft_dirty));
 	ASSERT_EQ(0, have(tracked, map_more));
 	/* Without a page, anonymous memory would not be merged. */
 	ASSERT_EQ(0, have(tracked, write_the_end));
@@ -1169,7 +1169,7 @@ TEST_F(growing, stays_soft_dirty)
 	EXPECT_EQ(growth->step, soft_dirty_at_the_end(tracked));
 
 	/* It goes on from there, also with pages that were read first. */
-	ASSERT_EQ(0, have(tracked, clear_soft_dirty));
+	ASSERT_EQ(0, have(tracked, clear_own_soft_dirty));
 	EXPECT_EQ(0, soft_dirty_at_the_end(tracked));
 	ASSERT_EQ(0, have(tracked, read_the_end));
 	EXPECT_EQ(0, soft_dirty_at_the_end(tracked));

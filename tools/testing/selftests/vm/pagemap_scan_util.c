@@ -1191,6 +1191,20 @@ int pagemap_open(pid_t pid)
 }
 
 /**
+ * clear_soft_dirty() - clear the soft-dirty bits of a process
+ * @pid:	the process
+ *
+ * Return: 0, or -1 after a message.
+ */
+int clear_soft_dirty(pid_t pid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/clear_refs", pid);
+	return tunable_write(path, "4");
+}
+
+/**
  * pagemap_entry() - read what pagemap has for a page
  * @fd:		the pagemap file
  * @addr:	an address in the page

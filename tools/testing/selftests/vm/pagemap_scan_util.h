@@ -182,6 +182,7 @@ int map_fixed(void *addr, size_t size, int prot);
 void *map_pages(size_t count, int prot);
 
 int pagemap_open(pid_t pid);
+int clear_soft_dirty(pid_t pid);
 __u64 pagemap_entry(int fd, const void *addr);
 __u64 page_flags(int fd, const void *addr);
 size_t pages_with(int fd, const void *addr, size_t size, __u64 bits);

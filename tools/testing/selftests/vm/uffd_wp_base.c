@@ -37,7 +37,6 @@
 
 #define KSM_SYSFS	"/sys/kernel/mm/ksm/"
 #define HMM_DEVICE	"/dev/hmm_dmirror0"
-#define THP_SYSFS	"/sys/kernel/mm/transparent_hugepage/"
 
 /* How the pages come into being that a case starts from. */
 enum population {
@@ -425,6 +424,77 @@ TEST_F_TIMEOUT(zero, a_split_is_not_taken_for_a_hole, TIMEOUT)
 	__atomic_store_n(&dropper.stop, true, __ATOMIC_RELAXED);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	EXPECT_EQ(0, holes);
+}
+
+/* Moving a huge page makes it soft-dirty, also one that was only read. */
+TEST_F_TIMEOUT(zero, a_split_keeps_soft_dirty, TIMEOUT)
+{
+	struct memory *mem = &self->mem;
+	char *to = mem->addr + huge_size();
+	size_t pages = huge_size() / page_size();
+
+	touch_read(mem->addr);
+	ASSERT_EQ(0, clear_soft_dirty(getpid()));
+	ASSERT_EQ(to, mremap(mem->addr, huge_size(), huge_size(),
+			     MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	ASSERT_EQ(pages, pages_with(self->pagemap, to, huge_size(),
+				    PAGEMAP_SOFT_DIRTY));
+	ASSERT_EQ(0, madvise(to, page_size(), MADV_DONTNEED));
+	EXPECT_EQ(pages - 1, pages_with(self->pagemap, to, huge_size(),
+					PAGEMAP_SOFT_DIRTY));
+}
+
+/* A huge page of a file, which has to be split to be protected. */
+FIXTURE(huge_file)
+{
+	struct memory mem;
+	int pagemap;
+	int uffd;
+};
+
+FIXTURE_SETUP(huge_file)
+{
+	self->pagemap = pagemap_open(getpid());
+	ASSERT_LE(0, self->pagemap);
+	self->uffd = create_uffd(0);
+	ASSERT_LE(0, self->uffd);
+	ASSERT_EQ(0, memory_map(&self->mem, MEMORY_MEMFD_THP));
+	ASSERT_EQ(0, memory_populate(&self->mem));
+	ASSERT_EQ((long)self->mem.size, huge_mapped_bytes(self->mem.addr));
+}
+
+FIXTURE_TEARDOWN(huge_file)
+{
+	memory_unmap(&self->mem);
+	close(self->uffd);
+	close(self->pagemap);
+}
+
+TEST_F_TIMEOUT(huge_file, protecting_keeps_it_mapped, TIMEOUT)
+{
+	struct memory *mem = &self->mem;
+
+	ASSERT_EQ(0, protect(self->uffd, mem));
+	EXPECT_EQ(mem->size / page_size(),
+		  pages_with(self->pagemap, mem->addr, mem->size,
+			     PAGEMAP_PRESENT));
+}
+
+TEST_F_TIMEOUT(huge_file, protecting_keeps_soft_dirty, TIMEOUT)
+{
+	struct memory *mem = &self->mem;
+	size_t dirty;
+
+	ASSERT_EQ(0, clear_soft_dirty(getpid()));
+	ASSERT_EQ(0, pages_with(self->pagemap, mem->addr, mem->size,
+				PAGEMAP_SOFT_DIRTY));
+	touch_write(mem->addr, 1);
+	dirty = pages_with(self->pagemap, mem->addr, mem->size,
+			   PAGEMAP_SOFT_DIRTY);
+	ASSERT_LT(0, dirty);
+	ASSERT_EQ(0, protect(self->uffd, mem));
+	EXPECT_EQ(dirty, pages_with(self->pagemap, mem->addr, mem->size,
+				    PAGEMAP_SOFT_DIRTY));
 }
 
 TEST_F_TIMEOUT(memory, forked_child_is_not_protected, TIMEOUT)
@@ -1092,16 +1162,6 @@ TEST_F_TIMEOUT(shortage, protecting_says_so, TIMEOUT)
 /* What the machine must have, but for which it needs no giving back. */
 int main(int argc, char **argv)
 {
-	if (tunable_write("/proc/sys/vm/nr_hugepages", "48"))
-		perror("# nr_hugepages");
-	if (tunable_write(THP_SYSFS "enabled", "madvise") ||
-	    tunable_write(THP_SYSFS "defrag", "always") ||
-	    tunable_write(THP_SYSFS "khugepaged/scan_sleep_millisecs",
-			  "3600000"))
-		perror("# transparent huge pages");
-	if (tunable_write(KSM_SYSFS "run", "0") ||
-	    tunable_write(KSM_SYSFS "sleep_millisecs", "1") ||
-	    tunable_write(KSM_SYSFS "pages_to_scan", "2000"))
-		perror("# KSM");
+	machine_set_up(NEED_THP | NEED_HUGETLB | NEED_KSM);
 	return test_harness_run(argc, argv);
 }
