@@ -726,6 +726,13 @@ static u64 pagemap_scan_bits(pte_t pte)
 #endif
 }
 
+/* The bits of the page's number. */
+#ifdef CONFIG_X86
+#define PAGEMAP_SCAN_PFN_BITS	((u64)PTE_PFN_MASK)
+#else
+#define PAGEMAP_SCAN_PFN_BITS	(~(u64)(PAGE_SIZE - 1))
+#endif
+
 /* Describe the entry @pte, to tell its kind. */
 static void pagemap_scan_set_kind(const struct pagemap_scan *scan,
 				  unsigned long addr, pte_t pte,
@@ -895,15 +902,34 @@ pagemap_scan_block_is_kind(u64 ones, u64 zeros, const pte_t *ptep)
 
 /*
  * The first entry from @ptep to @end that is not of @kind, which is not that of
- * the zero page, where no bit tells that one: a loop of its own, which takes
- * half as long.
+ * the zero page, where no bit tells that one.  Takes five instructions for an
+ * entry, where to look at one after the other takes seven.
  */
 static pte_t *pagemap_scan_find_zero(const struct pagemap_scan_kind *kind,
 				     pte_t *ptep, pte_t *end)
 {
 	u64 value = kind->look_value, key = kind->look_key;
+	/* The entry that the zero page would have */
+	u64 zero = (value & ~PAGEMAP_SCAN_PFN_BITS) |
+		   (u64)my_zero_pfn(0) << PAGE_SHIFT;
+	u64 bits, differing;
+	int i;
 
-	PAGEMAP_SCAN_UNROLL(4)
+	/* The page number in an entry without access may be inverted */
+	while (value & _PAGE_PRESENT && end - ptep >= PAGEMAP_SCAN_BLOCK) {
+		differing = 0;
+		PAGEMAP_SCAN_UNROLL(16)
+		for (i = 0; i < PAGEMAP_SCAN_BLOCK; i++) {
+			bits = pagemap_scan_bits(ptep[i]) ^ zero;
+			if (!(bits & PAGEMAP_SCAN_PFN_BITS))
+				goto one_by_one;
+			differing |= bits;
+		}
+		if (differing & key)
+			break;
+		ptep += PAGEMAP_SCAN_BLOCK;
+	}
+one_by_one:
 	for (; ptep < end; ptep++) {
 		if ((pagemap_scan_bits(*ptep) ^ value) & key ||
 		    is_zero_pfn(pte_pfn(*ptep)))

@@ -918,6 +918,7 @@ static struct kinds *kinds_get(struct kunit *test)
 			swapped = pte_swp_mksoft_dirty(swapped);
 		}
 		kinds->entries[kinds->nr++] = pte_mkspecial(zero);
+		kinds->entries[kinds->nr++] = zero;
 		kinds->entries[kinds->nr++] = swapped;
 		kinds->entries[kinds->nr++] = pte_swp_mkuffd_wp(swapped);
 	}
@@ -964,12 +965,21 @@ static bool kinds_next(struct kinds *kinds, unsigned int *number)
 	return true;
 }
 
-/* A page of a file cannot be written through a private mapping of it. */
+/*
+ * A page of a file cannot be written through a private mapping of it, and only
+ * drivers map the zero page like any other.
+ */
 static bool kinds_can_be(const struct kinds *kinds, pte_t pte)
 {
-	return !pte_present(pte) || !pte_write(pte) ||
-	       pte_page(pte) != kinds->pages[0] || !kinds->vma.vm_ops ||
-	       kinds->vma.vm_flags & (VM_SHARED | VM_MIXEDMAP);
+	unsigned long flags = kinds->vma.vm_flags;
+
+	if (!pte_present(pte))
+		return true;
+	if (is_zero_pfn(pte_pfn(pte)))
+		return !IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) ||
+		       pte_special(pte) || flags & (VM_IO | VM_MIXEDMAP);
+	return !pte_write(pte) || pte_page(pte) != kinds->pages[0] ||
+	       !kinds->vma.vm_ops || flags & (VM_SHARED | VM_MIXEDMAP);
 }
 
 /* Entries of one kind are in the same categories, whatever the kind is of. */
