@@ -909,9 +909,10 @@ static pte_t *pagemap_scan_find_zero(const struct pagemap_scan_kind *kind,
 				     pte_t *ptep, pte_t *end)
 {
 	u64 value = kind->look_value, key = kind->look_key;
-	/* The entry that the zero page would have */
+	/* The entry that the zero page would have; Xen numbers pages anew */
 	u64 zero = (value & ~PAGEMAP_SCAN_PFN_BITS) |
-		   (u64)my_zero_pfn(0) << PAGE_SHIFT;
+		   (pagemap_scan_bits(pfn_pte(my_zero_pfn(0), PAGE_READONLY)) &
+		    PAGEMAP_SCAN_PFN_BITS);
 	u64 bits, differing;
 	int i;
 

@@ -284,6 +284,36 @@ TEST_F_TIMEOUT(thp, fault_in_vec_loses_nothing, TIMEOUT)
 	EXPECT_EQ(0, check_all_but(&self->tracking, 0, 0));
 }
 
+/* To undo what a failed call has protected must not touch what it has not. */
+TEST_F_TIMEOUT(thp, failed_call_leaves_other_pages_alone, TIMEOUT)
+{
+	struct scan scan = tracking_scan(&self->tracking, PAGEMAP_WP_ENGAGE);
+	int pagemap = self->tracking.pagemap;
+	size_t dirty;
+
+	ASSERT_EQ(0, clear_soft_dirty(getpid()));
+	touch_write(self->mem->addr, 1);
+	dirty = pages_with(pagemap, self->mem->addr, self->mem->size,
+			   PAGEMAP_SOFT_DIRTY);
+	ASSERT_LE(1, dirty);
+	ASSERT_EQ((long)self->mem->size, huge_mapped_bytes(self->mem->addr));
+
+	/* From inside of the soft-dirty one, of which no page matches */
+	scan.start += page_size();
+	scan.excluded = PAGE_IS_SOFT_DIRTY;
+	scan.vec = map_pages(1, PROT_READ);
+	scan.vec_len = 1;
+	EXPECT_EQ(-1, scan_call(pagemap, &scan));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(0, check_all_but(&self->tracking, 0, 0));
+	EXPECT_EQ(dirty, pages_with(pagemap, self->mem->addr, self->mem->size,
+				    PAGEMAP_SOFT_DIRTY));
+	EXPECT_EQ(self->mem->size / page_size(),
+		  pages_with(pagemap, self->mem->addr, self->mem->size,
+			     PAGEMAP_PRESENT));
+	munmap(scan.vec, page_size());
+}
+
 /* Write to single pages of protected huge ones: only they are written. */
 static int check_single_writes(struct tracking *tracking)
 {

@@ -497,6 +497,29 @@ TEST_F_TIMEOUT(huge_file, protecting_keeps_soft_dirty, TIMEOUT)
 				    PAGEMAP_SOFT_DIRTY));
 }
 
+/* What was never protected has nothing to be resolved. */
+TEST_F_TIMEOUT(huge_file, resolving_leaves_it_alone, TIMEOUT)
+{
+	struct memory *mem = &self->mem;
+	size_t dirty, part = 3 * page_size();
+
+	ASSERT_EQ(0, clear_soft_dirty(getpid()));
+	touch_write(mem->addr, 1);
+	ASSERT_EQ(0, uffd_register(self->uffd, mem->addr, mem->size,
+				   UFFDIO_REGISTER_MODE_WP, NULL));
+	ASSERT_EQ((long)mem->size, huge_mapped_bytes(mem->addr));
+	dirty = pages_with(self->pagemap, mem->addr, mem->size,
+			   PAGEMAP_SOFT_DIRTY);
+	ASSERT_LT(0, dirty);
+
+	ASSERT_EQ(0, uffd_protect(self->uffd, mem->addr + part, part, false));
+	EXPECT_EQ((long)mem->size, huge_mapped_bytes(mem->addr));
+	ASSERT_EQ(0, uffd_unregister(self->uffd, mem->addr, mem->size));
+	touch_write(mem->addr + part, 1);
+	EXPECT_EQ(dirty, pages_with(self->pagemap, mem->addr, mem->size,
+				    PAGEMAP_SOFT_DIRTY));
+}
+
 TEST_F_TIMEOUT(memory, forked_child_is_not_protected, TIMEOUT)
 {
 	pid_t pid = fork();
