@@ -262,6 +262,8 @@ FIXTURE_VARIANT_ADD(memory, hugetlb_shared_hole) {
 
 FIXTURE_SETUP(memory)
 {
+	if (!machine_has(memory_needs(variant->kind)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
 	self->uffd = create_uffd(0);
 	ASSERT_LE(0, self->uffd);
 	ASSERT_EQ(0, memory_map(&self->mem, variant->kind));
@@ -358,6 +360,8 @@ FIXTURE(zero)
 
 FIXTURE_SETUP(zero)
 {
+	if (!machine_has(memory_needs(MEMORY_THP)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
 	self->pagemap = pagemap_open(getpid());
 	ASSERT_LE(0, self->pagemap);
 	ASSERT_EQ(0, memory_map(&self->mem, MEMORY_THP));
@@ -454,6 +458,8 @@ FIXTURE(huge_file)
 
 FIXTURE_SETUP(huge_file)
 {
+	if (!machine_has(memory_needs(MEMORY_MEMFD_THP)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
 	self->pagemap = pagemap_open(getpid());
 	ASSERT_LE(0, self->pagemap);
 	self->uffd = create_uffd(0);
@@ -725,6 +731,8 @@ FIXTURE_VARIANT_ADD(device, thp_zero_page) {
 
 FIXTURE_SETUP(device)
 {
+	if (!machine_has(memory_needs(variant->kind)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
 	self->uffd = create_uffd(0);
 	ASSERT_LE(0, self->uffd);
 	ASSERT_EQ(0, memory_map(&self->mem, variant->kind));
@@ -859,6 +867,8 @@ static int pin(struct memory *mem)
 
 FIXTURE_SETUP(inherit)
 {
+	if (!machine_has(memory_needs(variant->kind)))
+		SKIP(_exit(255), "the machine lacks this kind of memory");
 	self->ring = -1;
 	self->uffd = create_uffd(UFFD_FEATURE_EVENT_FORK);
 	ASSERT_LE(0, self->uffd);
