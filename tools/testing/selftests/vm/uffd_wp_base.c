@@ -1195,6 +1195,6 @@ TEST_F_TIMEOUT(shortage, protecting_says_so, TIMEOUT)
 /* What the machine must have, but for which it needs no giving back. */
 int main(int argc, char **argv)
 {
-	machine_set_up(NEED_THP | NEED_HUGETLB | NEED_KSM);
+	machine_set_up(NEED_THP | NEED_HUGETLB | NEED_KSM | NEED_PAGE_FLAGS);
 	return test_harness_run(argc, argv);
 }
