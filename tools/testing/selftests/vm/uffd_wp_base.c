@@ -503,6 +503,28 @@ TEST_F_TIMEOUT(huge_file, protecting_keeps_soft_dirty, TIMEOUT)
 				    PAGEMAP_SOFT_DIRTY));
 }
 
+/*
+ * The kernel has not seen the writes, only the PMD has.  A page that passes for
+ * clean afterwards would be dropped where memory is short.
+ */
+TEST_F_TIMEOUT(huge_file, protecting_keeps_it_dirty, TIMEOUT)
+{
+	struct memory *mem = &self->mem;
+	size_t i;
+
+	/* New pages, mapped by reading */
+	ASSERT_EQ(0, memory_punch(mem, 0, mem->count));
+	for (i = 0; i < mem->count; i++)
+		memory_read(mem, i);
+	ASSERT_EQ((long)mem->size, huge_mapped_bytes(mem->addr));
+	ASSERT_FALSE(page_flags(self->pagemap, mem->addr) & KPAGE_DIRTY);
+
+	touch_write(mem->addr, 1);
+	ASSERT_EQ((long)mem->size, huge_mapped_bytes(mem->addr));
+	ASSERT_EQ(0, protect(self->uffd, mem));
+	EXPECT_TRUE(page_flags(self->pagemap, mem->addr) & KPAGE_DIRTY);
+}
+
 /* What was never protected has nothing to be resolved. */
 TEST_F_TIMEOUT(huge_file, resolving_leaves_it_alone, TIMEOUT)
 {
