@@ -1058,13 +1058,25 @@ static void test_kinds_are_remembered(struct kunit *test)
 	kinds_put(kinds);
 }
 
+static bool kinds_run_ends_wrongly(struct kinds *kinds,
+				   const struct pagemap_scan_kind *kind)
+{
+	pte_t *end = kinds->table + PTRS_PER_PTE, *expected;
+
+	for (expected = kinds->table; expected < end; expected++) {
+		if (!pagemap_scan_fits_kind(&kinds->scan, kind, 0, expected))
+			break;
+	}
+	return pagemap_scan_end_of_run(&kinds->scan, kind, 0, kinds->table,
+				       end) != expected;
+}
+
 /* A run ends at the first entry of another kind, wherever in a block that is. */
 static void test_runs_end_where_the_kind_does(struct kunit *test)
 {
 	struct kinds *kinds = kinds_get(test);
 	struct pagemap_scan *scan = &kinds->scan;
 	const struct pagemap_scan_kind *kind;
-	pte_t *end = kinds->table + PTRS_PER_PTE, *expected;
 	unsigned int number = 0, i, j, wrong = 0, x = 1;
 
 	while (kinds_next(kinds, &number)) {
@@ -1085,13 +1097,14 @@ static void test_runs_end_where_the_kind_does(struct kunit *test)
 				    pagemap_scan_fits_kind(scan, kind, 0, ptep))
 					kinds->table[j] = *ptep;
 			}
-			for (expected = kinds->table; expected < end; expected++)
-				if (!pagemap_scan_fits_kind(scan, kind, 0,
-							    expected))
-					break;
-			if (pagemap_scan_end_of_run(scan, kind, 0, kinds->table,
-						    end) != expected)
-				wrong++;
+			wrong += kinds_run_ends_wrongly(kinds, kind);
+
+			/* A single one among many of the kind */
+			for (j = 0; j < PTRS_PER_PTE; j++)
+				kinds->table[j] = kinds->entries[i];
+			kinds->table[length] =
+				kinds->entries[(x >> 9) % kinds->nr];
+			wrong += kinds_run_ends_wrongly(kinds, kind);
 		}
 		cond_resched();
 	}
