@@ -51,6 +51,22 @@ size_t page_size(void)
 	return size;
 }
 
+/* What a file in /proc or /sys says, as a string. */
+static int tunable_text(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	n = read(fd, text, size - 1);
+	close(fd);
+	if (n <= 0)
+		return -1;
+	text[n] = '\0';
+	return 0;
+}
+
 /**
  * tunable_read() - read a number from a file in /proc or /sys
  * @path:	the file
@@ -60,17 +76,9 @@ size_t page_size(void)
 long tunable_read(const char *path)
 {
 	char text[64];
-	ssize_t n;
-	int fd;
 
-	fd = open(path, O_RDONLY);
-	if (fd < 0)
+	if (tunable_text(path, text, sizeof(text)))
 		return -1;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return -1;
-	text[n] = '\0';
 	return strtol(text, NULL, 10);
 }
 
@@ -224,18 +232,9 @@ int tunable_set(const char *path, const char *value)
 {
 	struct tunable *saved = &machine.tunables[machine.tunable_count];
 	char text[64], *from;
-	ssize_t n;
-	int fd;
 
-	fd = open(path, O_RDONLY);
-	if (fd < 0)
+	if (tunable_text(path, text, sizeof(text)))
 		return -1;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return -1;
-	text[n] = '\0';
-
 	/* Of "always [madvise] never", the one in brackets is in force. */
 	from = strchr(text, '[');
 	from = from ? from + 1 : text;

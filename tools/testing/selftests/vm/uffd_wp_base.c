@@ -1214,7 +1214,6 @@ TEST_F_TIMEOUT(shortage, protecting_says_so, TIMEOUT)
 	EXPECT_FALSE(failed);
 }
 
-/* What the machine must have, but for which it needs no giving back. */
 int main(int argc, char **argv)
 {
 	machine_set_up(NEED_THP | NEED_HUGETLB | NEED_KSM | NEED_PAGE_FLAGS);
