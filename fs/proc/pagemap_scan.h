@@ -64,7 +64,7 @@ struct pagemap_scan_request {
 
 /*
  * Regions that are gathered on the stack: enough for the callers that ask for
- * a page or a few, and little enough for the stack (192 bytes).
+ * a page or a few, and little enough for the stack (216 bytes).
  */
 #define PAGEMAP_SCAN_STACK_REGIONS	8
 
@@ -120,7 +120,8 @@ struct pagemap_scan_kind {
  * @last:	the last one of them, which may still grow; the first element where
  *		there is none
  * @limit:	element that @last can get to
- * @max_regions: regions that there is memory for, at least 2
+ * @max_regions: regions that there is memory for, at least
+ *		PAGEMAP_SCAN_STACK_REGIONS
  * @stack_regions: @regions of a small call
  * @mm:		address space that is scanned
  * @budget:	entries that this chunk may still look at
@@ -135,7 +136,8 @@ struct pagemap_scan_kind {
  * @hole_categories: categories of an empty entry of the VMA
  * @wp_hidden:	whether an entry's write-protection is none, or is not for the
  *		caller to see
- * @pagemap:	the file that was called, for PAGEMAP_WP_FOREIGN
+ * @pagemap:	the file that was called: tells what was registered through it; as
+ *		@mm, it holds for the whole call
  * @file:	which pages of the VMA are in PAGE_IS_FILE
  * @kinds:	the kinds of entries that were seen last
  * @nr_kinds:	how many there are

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Write-protection by userfaultfd, without the async mode: what fork(), KSM,
- * unsharing, mremap() and a shortage of memory must not do to it, and where it
- * has to end.
+ * unsharing, migration, mremap(), the split of a huge page and a shortage of
+ * memory must not do to it, and where it has to end.
  *
  * The tests of PAGEMAP_SCAN rely on all of this.
  */
