@@ -15,6 +15,11 @@ linux=$build/linux
 # shellcheck disable=SC2034
 stock_linux=$build/stock-linux
 
+# What the suite needs of the guest's kernel: two nodes, secretmem, KUnit tests, and
+# device DAX of the memory at 4 GiB, where there is any.
+# shellcheck disable=SC2034
+guest_options='numa=fake=2 secretmem.enable=1 kunit.enable=1 memmap=1G%4G-1+0xefffffff'
+
 say() { printf '%s\n' "$*" >&2; }
 # A script whose status 1 has a meaning of its own sets failure.
 die() { say "${0#"$top"/}: $*"; exit "${failure:-1}"; }
