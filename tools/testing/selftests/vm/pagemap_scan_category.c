@@ -557,6 +557,35 @@ TEST_F_TIMEOUT(page, huge_page_mapped_by_small_entries, TIMEOUT)
 			   PAGE_IS_PRESENT | PAGE_IS_WRITTEN));
 }
 
+/* In a private mapping the page tells: there may be anonymous ones beside it. */
+TEST_F_TIMEOUT(page, huge_page_of_a_file_that_is_mapped_privately, TIMEOUT)
+{
+	char *p = reserve_addresses(huge_size(), huge_size());
+	struct memory mem;
+
+	if (!machine_has(NEED_THP))
+		SKIP(return, "needs transparent huge pages");
+	ASSERT_TRUE(!!p);
+	ASSERT_EQ(0, memory_map(&mem, MEMORY_MEMFD_THP));
+	ASSERT_EQ(0, memory_populate(&mem));
+	ASSERT_EQ(p, mmap(p, huge_size(), PROT_READ | PROT_WRITE, MAP_FIXED |
+			  MAP_PRIVATE, mem.fd, 0));
+	ASSERT_EQ(0, madvise(p, huge_size(), MADV_HUGEPAGE));
+	touch_read(p);
+	ASSERT_EQ((long)huge_size(), huge_mapped_bytes(p));
+	EXPECT_EQ(0, check(&self->question, p, huge_size() / page_size(),
+			   PAGE_IS_PRESENT | PAGE_IS_FILE | PAGE_IS_HUGE |
+			   PAGE_IS_WRITTEN));
+	/* A copy of one of them, and small entries for the others. */
+	touch_write(p, 1);
+	EXPECT_EQ(0, check(&self->question, p, 1, PAGE_IS_PRESENT |
+			   PAGE_IS_WRITTEN));
+	touch_read(p + page_size());
+	EXPECT_EQ(0, check(&self->question, p + page_size(), 1,
+			   PAGE_IS_PRESENT | PAGE_IS_FILE | PAGE_IS_WRITTEN));
+	memory_unmap(&mem);
+}
+
 TEST_F_TIMEOUT(page, swapped_page, TIMEOUT)
 {
 	struct memory mem;
