@@ -2000,6 +2000,8 @@ static int pagemap_scan_huge_pud(struct pagemap_scan *scan, pud_t *pud,
 		walk->action = ACTION_AGAIN;
 		return 0;
 	}
+	__acquire(ptl);		/* sparse does not see into the call */
+
 	if (pud_soft_dirty(*pud))
 		categories |= PAGE_IS_SOFT_DIRTY;
 	categories &= scan->wanted;
