@@ -371,7 +371,7 @@ TEST_F_TIMEOUT(abi, long_range_gives_maximal_regions, TIMEOUT)
 
 	ASSERT_TRUE(!!p);
 	ASSERT_EQ(0, map_fixed(p, size, PROT_READ | PROT_WRITE));
-	ASSERT_EQ(0, madvise(p, size, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, keep_pages_small(p, size));
 	scan.start = address(p);
 	scan.end = scan.start + size;
 	scan.vec_len = 8192;
@@ -413,7 +413,7 @@ static int scan_every_other(struct scan *scan, char *p, size_t pages)
 {
 	size_t i;
 
-	if (!p || madvise(p, pages * page_size(), MADV_NOHUGEPAGE))
+	if (!p || keep_pages_small(p, pages * page_size()))
 		return -1;
 	for (i = 0; i < pages; i += 2)
 		touch_read(p + i * page_size());

@@ -896,7 +896,7 @@ TEST_F_TIMEOUT(overlap, vec_on_the_argument_does_not_change_the_call, TIMEOUT)
 	struct raw raw;
 
 	ASSERT_TRUE(p && reference && vec);
-	ASSERT_EQ(0, madvise(p, pages * page_size(), MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, keep_pages_small(p, pages * page_size()));
 	for (i = 0; i < pages; i += 2)
 		touch_read(p + i * page_size());
 	ASSERT_EQ(pages / 2, scan_call(self->tracking.pagemap, &scan));
@@ -984,8 +984,7 @@ FIXTURE_SETUP(slow)
 	tracking->uffd = uffd_create_async();
 	ASSERT_EQ(0, memory_map_count(&tracking->mem, MEMORY_ANON,
 				      SLOW_PAGES));
-	ASSERT_EQ(0, madvise(tracking->mem.addr, tracking->mem.size,
-			     MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, keep_pages_small(tracking->mem.addr, tracking->mem.size));
 	ASSERT_EQ(0, uffd_register(tracking->uffd, tracking->mem.addr,
 				   tracking->mem.size, UFFDIO_REGISTER_MODE_WP,
 				   NULL));
@@ -1468,7 +1467,7 @@ static void crowd_target(struct crowd *crowd, int ready)
 	int uffd = uffd_create_async();
 
 	if (uffd < 0 || place_make(&crowd->place) ||
-	    madvise(crowd->tracked, CALLERS * page_size(), MADV_NOHUGEPAGE) ||
+	    keep_pages_small(crowd->tracked, CALLERS * page_size()) ||
 	    uffd_register(uffd, crowd->tracked, CALLERS * page_size(),
 			  UFFDIO_REGISTER_MODE_WP, NULL))
 		_exit(1);
@@ -1707,7 +1706,7 @@ FIXTURE_SETUP(group)
 	self->addr = reserve_addresses(self->size, huge_size());
 	ASSERT_TRUE(self->addr && self->uffd >= 0 && self->pagemap >= 0);
 	ASSERT_EQ(0, map_fixed(self->addr, self->size, PROT_READ | PROT_WRITE));
-	ASSERT_EQ(0, madvise(self->addr, self->size, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, keep_pages_small(self->addr, self->size));
 	ASSERT_EQ(0, madvise(self->addr, self->size, MADV_DONTFORK));
 	ASSERT_EQ(0, uffd_register(self->uffd, self->addr, self->size,
 				   UFFDIO_REGISTER_MODE_WP, NULL));
@@ -1941,7 +1940,7 @@ static int leak_fill(struct leak *leak)
 	size_t i;
 
 	if (uffd < 0 ||
-	    madvise(leak->addr, LEAK_PAGES * page_size(), MADV_NOHUGEPAGE) ||
+	    keep_pages_small(leak->addr, LEAK_PAGES * page_size()) ||
 	    uffd_register(uffd, leak->addr, LEAK_PAGES / 2 * page_size(),
 			  UFFDIO_REGISTER_MODE_WP, NULL))
 		return -1;

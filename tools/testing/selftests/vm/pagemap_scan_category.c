@@ -931,7 +931,7 @@ static int check_sparse(const struct question *question, size_t size, bool regis
 	long regions;
 
 	if (!p || uffd < 0 || map_fixed(p, size, PROT_READ | PROT_WRITE) ||
-	    madvise(p, size, MADV_NOHUGEPAGE) ||
+	    keep_pages_small(p, size) ||
 	    (registered && uffd_register(uffd, p, size, UFFDIO_REGISTER_MODE_WP,
 					 NULL)))
 		return -1;

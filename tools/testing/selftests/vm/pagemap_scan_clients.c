@@ -379,9 +379,9 @@ FIXTURE_SETUP(instance)
 	ASSERT_TRUE(mmap(self->addr, IMAGE_PAGES * page_size(),
 			 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
 			 self->image, 0) == self->addr);
-	ASSERT_EQ(0, madvise(self->addr + IMAGE_PAGES * page_size(),
-			     (INSTANCE_PAGES - IMAGE_PAGES) * page_size(),
-			     MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, keep_pages_small(self->addr + IMAGE_PAGES * page_size(),
+				      (INSTANCE_PAGES - IMAGE_PAGES) *
+				      page_size()));
 }
 
 FIXTURE_TEARDOWN(instance)
@@ -651,7 +651,7 @@ FIXTURE_SETUP(machine)
 			    memory->addr);
 		close(fd);
 	} else {
-		ASSERT_EQ(0, madvise(memory->addr, size, MADV_NOHUGEPAGE));
+		ASSERT_EQ(0, keep_pages_small(memory->addr, size));
 	}
 	ASSERT_EQ(0, uffd_register(memory->uffd, memory->addr, size,
 				   UFFDIO_REGISTER_MODE_MISSING |

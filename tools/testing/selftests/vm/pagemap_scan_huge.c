@@ -785,7 +785,7 @@ static int make_small_pages(struct tracking *tracking)
 {
 	struct memory *mem = &tracking->mem;
 
-	if (madvise(mem->addr, mem->size, MADV_NOHUGEPAGE) ||
+	if (keep_pages_small(mem->addr, mem->size) ||
 	    madvise(mem->addr, mem->size, MADV_DONTNEED))
 		return -1;
 	memset(mem->addr, 0x5a, mem->size);
@@ -931,7 +931,7 @@ TEST_F_TIMEOUT(collapse, keeps_the_answer_where_holes_are_protected, TIMEOUT)
 	struct memory *mem = self->mem;
 	size_t pages = huge_pages(), i;
 
-	ASSERT_EQ(0, madvise(mem->addr, mem->size, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, keep_pages_small(mem->addr, mem->size));
 	ASSERT_EQ(0, protect_written(&self->tracking));
 	for (i = 0; i < pages; i++) {
 		if (i != pages / 2)

@@ -941,7 +941,7 @@ static void *hold_mmap_lock(void *argument)
 	int *state = argument;	/* 1: it is held, 2: that is enough */
 	char *p = map_pages(size / page_size(), PROT_READ | PROT_WRITE);
 
-	madvise(p, size, MADV_NOHUGEPAGE);
+	keep_pages_small(p, size);
 	for (i = 0; i < size; i += page_size())
 		touch_read(p + i);
 	__atomic_store_n(state, 1, __ATOMIC_RELEASE);

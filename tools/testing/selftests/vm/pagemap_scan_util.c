@@ -716,6 +716,23 @@ void *map_pages(size_t count, int prot)
 	return map_fixed(p, size, prot) ? NULL : p;
 }
 
+/**
+ * keep_pages_small() - ask that memory gets no transparent huge pages
+ * @addr:	the first byte
+ * @size:	bytes
+ *
+ * A kernel without them does not know the advice, and needs none.
+ *
+ * Return: 0, or -1 after a message.
+ */
+int keep_pages_small(void *addr, size_t size)
+{
+	if (!madvise(addr, size, MADV_NOHUGEPAGE) ||
+	    (errno == EINVAL && access(THP_SYSFS, F_OK)))
+		return 0;
+	return failed("MADV_NOHUGEPAGE");
+}
+
 /* A file without a name in the directory, full of one byte. */
 static int make_file(const char *directory, size_t size)
 {

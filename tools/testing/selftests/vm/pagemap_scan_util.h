@@ -180,6 +180,7 @@ bool memory_is_copied(struct memory *mem, size_t granule);
 void *reserve_addresses(size_t size, size_t alignment);
 int map_fixed(void *addr, size_t size, int prot);
 void *map_pages(size_t count, int prot);
+int keep_pages_small(void *addr, size_t size);
 
 int pagemap_open(pid_t pid);
 int clear_soft_dirty(pid_t pid);
