@@ -75,6 +75,9 @@ not_ok()
 }
 skip() { count=$((count + 1)); echo "ok $count - $1 # SKIP $2"; }
 
+# huge_pages: whether the kernel has transparent ones.
+huge_pages() { [ -e /sys/kernel/mm/transparent_hugepage ]; }
+
 # finish: the end of the TAP; the status is the script's.
 finish()
 {

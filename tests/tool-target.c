@@ -49,6 +49,12 @@ static char *map(size_t pages, int flags, int fd)
 	return memory;
 }
 
+/* To or not to have huge pages, which not every kernel has. */
+static void advise(char *memory, size_t size, int advice)
+{
+	check(!madvise(memory, size, advice) || errno == EINVAL, "madvise");
+}
+
 /* A page without access behind each mapping keeps neighbours apart. */
 static char *map_anonymous(size_t pages)
 {
@@ -56,9 +62,7 @@ static char *map_anonymous(size_t pages)
 
 	check(!mprotect(memory + pages * page_size, page_size, PROT_NONE),
 	      "mprotect");
-	/* EINVAL: there are no huge pages to be had. */
-	check(!madvise(memory, pages * page_size, MADV_NOHUGEPAGE) ||
-	      errno == EINVAL, "MADV_NOHUGEPAGE");
+	advise(memory, pages * page_size, MADV_NOHUGEPAGE);
 	return memory;
 }
 
@@ -180,7 +184,7 @@ static void make_thp(void)
 	check(!mprotect(memory, 2 * HUGE_SIZE, PROT_NONE), "mprotect");
 	memory = (char *)aligned;
 	check(!mprotect(memory, HUGE_SIZE, PROT_READ | PROT_WRITE), "mprotect");
-	check(!madvise(memory, HUGE_SIZE, MADV_HUGEPAGE), "MADV_HUGEPAGE");
+	advise(memory, HUGE_SIZE, MADV_HUGEPAGE);
 	write_pages(memory, 0, 1);
 	announce("thp", memory, HUGE_SIZE);
 }

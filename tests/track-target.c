@@ -161,14 +161,18 @@ static char *map_apart(size_t size, int flags, int fd)
 	return memory;
 }
 
+/* To or not to have huge pages, which not every kernel has. */
+static void advise(char *memory, size_t size, int advice)
+{
+	check(!madvise(memory, size, advice) || errno == EINVAL, "madvise");
+}
+
 static struct area *map_anonymous(const char *name, size_t pages)
 {
 	char *memory = map_apart(pages * page_size,
 				 MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
-	/* EINVAL: there are no huge pages to be had. */
-	check(!madvise(memory, pages * page_size, MADV_NOHUGEPAGE) ||
-	      errno == EINVAL, "MADV_NOHUGEPAGE");
+	advise(memory, pages * page_size, MADV_NOHUGEPAGE);
 	return add_area(name, memory, pages);
 }
 
@@ -193,7 +197,7 @@ static void make_thp(void)
 	memory = (char *)(((uintptr_t)memory + HUGE_SIZE) & ~(HUGE_SIZE - 1));
 	check(!mprotect(memory, 2 * HUGE_SIZE, PROT_READ | PROT_WRITE),
 	      "mprotect");
-	check(!madvise(memory, 2 * HUGE_SIZE, MADV_HUGEPAGE), "MADV_HUGEPAGE");
+	advise(memory, 2 * HUGE_SIZE, MADV_HUGEPAGE);
 	/* One huge page is there from the start. */
 	memory[0] = next_value();
 	add_area("thp", memory, 2 * HUGE_SIZE / page_size);

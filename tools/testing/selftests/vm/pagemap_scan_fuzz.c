@@ -162,10 +162,13 @@ static unsigned int draw_kind(unsigned long long *state)
 		MEMORY_ANON, MEMORY_THP, MEMORY_THP, MEMORY_MEMFD_THP,
 		MEMORY_KSM,
 	};
-	unsigned int many = sizeof(kinds) / sizeof(*kinds);
+	unsigned int many = sizeof(kinds) / sizeof(*kinds), kind;
 
-	return chance(state, 50) ? kinds[draw(state, many)] :
-				   draw(state, KINDS);
+	do {
+		kind = chance(state, 50) ? kinds[draw(state, many)] :
+					   draw(state, KINDS);
+	} while (!machine_has(memory_needs(kind)));
+	return kind;
 }
 
 static unsigned int draw_length(unsigned long long *state, unsigned int most)
@@ -429,7 +432,9 @@ static void draw_program(struct program *program, unsigned long long seed,
 	program->setting.seed = seed;
 	program->setting.remap = chance(&state, 50);
 	for (i = 0; i < AREAS; i++) {
-		areas[i].kind = i ? draw_kind(&state) : seed % KINDS;
+		areas[i].kind = seed % KINDS;
+		if (i || !machine_has(memory_needs(areas[i].kind)))
+			areas[i].kind = draw_kind(&state);
 		program->setting.kinds[i] = areas[i].kind;
 		area_layout(&areas[i]);
 		pages += areas[i].window;
@@ -702,7 +707,9 @@ static void test_effects(struct session *session)
 	unsigned int i;
 
 	print_effects(session);
-	if (session->run_operations < ENOUGH_OPERATIONS)
+	/* Some of it happens to transparent huge pages only */
+	if (session->run_operations < ENOUGH_OPERATIONS ||
+	    !machine_has(NEED_THP))
 		return;
 	for (i = 0; i < OP_CODES; i++) {
 		if (total->took_effect[i])
@@ -865,7 +872,7 @@ int main(int argc, char **argv)
 
 	ksft_print_header();
 	machine_prepare(NEED_ALL);
-	if (!machine_has(NEED_ALL))
+	if (!machine_has(NEED_ALL & ~NEED_THP))
 		ksft_exit_skip("the machine lacks a kind of memory, or swap\n");
 	if (!machine_tracks_writes())
 		ksft_exit_skip("this kernel does not track writes\n");
