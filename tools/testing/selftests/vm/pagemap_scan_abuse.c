@@ -35,14 +35,6 @@
 	EXPECT_EQ(error, errno);					\
 } while (0)
 
-/* Where the addresses of a process end, on x86. */
-static __u64 end_of_addresses(void)
-{
-	if (sizeof(long) == 8)
-		return (1ULL << 47) - page_size();
-	return (1ULL << 32) - 2 * page_size();
-}
-
 /* An argument of the ioctl, as bytes. */
 struct raw {
 	unsigned int number;
@@ -1505,8 +1497,11 @@ TEST_F_TIMEOUT(crowd, a_thousand_callers_at_once, TIMEOUT)
 	crowd.pid = fork();
 	if (!crowd.pid)
 		crowd_target(&crowd, ready[1]);
-	ASSERT_EQ(sizeof(crowd.place), read(ready[0], &crowd.place,
-					    sizeof(crowd.place)));
+	close(ready[1]);
+	if (read(ready[0], &crowd.place, sizeof(crowd.place)) !=
+	    sizeof(crowd.place))
+		need_tracking();
+	ASSERT_TRUE(!!crowd.place.addr);
 	crowd.pagemap = pagemap_open(crowd.pid);
 	ASSERT_LE(0, crowd.pagemap);
 

@@ -1077,6 +1077,8 @@ TEST_F_TIMEOUT(page, soft_dirty_is_bit_55_of_pagemap, TIMEOUT)
 	};
 	size_t i, dirty, pages, granules;
 
+	if (!machine_has_soft_dirty())
+		SKIP(return, "needs soft-dirty");
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
 		struct memory mem;
 
@@ -1111,8 +1113,8 @@ TEST_F_TIMEOUT(page, soft_dirty_of_swapped_pages, TIMEOUT)
 	struct memory mem;
 	size_t dirty;
 
-	if (!machine_has(NEED_SWAP))
-		SKIP(return, "needs swap");
+	if (!machine_has(NEED_SWAP) || !machine_has_soft_dirty())
+		SKIP(return, "needs swap, and soft-dirty");
 	ASSERT_EQ(0, memory_map(&mem, MEMORY_ANON));
 	ASSERT_EQ(0, memory_populate(&mem));
 	ASSERT_EQ(0, tunable_write("/proc/self/clear_refs", "4"));

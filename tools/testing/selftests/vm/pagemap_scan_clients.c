@@ -1012,7 +1012,8 @@ TEST_F_TIMEOUT(checkpoint, saves_what_pagemap_says, TIMEOUT)
 		ASSERT_EQ(0, checkpoint_stop(self->pid, true));
 		ASSERT_EQ(0, checkpoint_compare(self->pid, self->pagemap,
 						&count));
-		EXPECT_TRUE(count.present && count.dirty && count.left);
+		EXPECT_TRUE(count.present && count.left);
+		EXPECT_EQ(machine_has_soft_dirty(), count.dirty > 0);
 		swapped += count.swapped;
 
 		ASSERT_EQ(0, clear_soft_dirty(self->pid));

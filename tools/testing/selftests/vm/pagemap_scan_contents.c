@@ -253,6 +253,8 @@ TEST(merging_keeps_soft_dirty)
 	int pagemap = pagemap_open(getpid());
 	char *p;
 
+	if (!machine_has_soft_dirty())
+		SKIP(return, "needs soft-dirty");
 	for (i = 0; i < 2 * ARRAY_SIZE(ways); i++) {
 		const struct way_to_merge *way = &ways[i / 2];
 

@@ -1934,6 +1934,15 @@ static int scan_until_the_end(struct ending *ending, pid_t pid,
 	return result;
 }
 
+/* Without taking it away. */
+static bool has_ended(pid_t pid)
+{
+	siginfo_t info = {};
+
+	return waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) ||
+	       info.si_pid;
+}
+
 TEST_F_TIMEOUT(end, target_that_is_protected, TIMEOUT)
 {
 	unsigned long end = milliseconds() + test_duration(1500);
@@ -1951,8 +1960,11 @@ TEST_F_TIMEOUT(end, target_that_is_protected, TIMEOUT)
 		if (!pid)
 			be_scanned(ending, variant->kind, variant->layout, way,
 				   lifetime);
-		while (!is_set(&ending->ready))
+		while (!is_set(&ending->ready) && !has_ended(pid))
 			usleep(100);
+		if (!is_set(&ending->ready))
+			need_tracking();
+		ASSERT_TRUE(is_set(&ending->ready));
 		EXPECT_EQ(0, scan_until_the_end(ending, pid, way, lifetime));
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_EQ(way == BY_SIGNAL ? SIGKILL : 0, status);

@@ -290,8 +290,10 @@ int target_start(struct target *target, enum sort sort)
 	target->socket = socket;
 	if (sort == SETUID && write(socket, "k", 1) != 1)
 		return -1;
-	if (target->pid < 0 || read(socket, &answer, 1) != 1 || answer != 'k')
+	if (target->pid < 0 || read(socket, &answer, 1) != 1 || answer != 'k') {
+		need_tracking();
 		return -1;
+	}
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 #include <linux/falloc.h>
 #include <linux/loop.h>
@@ -96,6 +97,53 @@ size_t huge_size(void)
 	if (size <= 0)
 		size = 2 << 20;
 	return size;
+}
+
+/* Whether all processes have 32 bits, not only this one. */
+bool kernel_is_32_bit(void)
+{
+	struct utsname name;
+
+	return sizeof(long) == 4 && !uname(&name) &&
+	       !strstr(name.machine, "64") && strcmp(name.machine, "s390x");
+}
+
+/* Whether a page can be mapped at an address, or is. */
+static bool can_be_mapped(unsigned long addr)
+{
+	void *p = mmap((void *)addr, page_size(), PROT_NONE, MAP_PRIVATE |
+		       MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return errno == EEXIST;
+	munmap(p, page_size());
+	return true;
+}
+
+/**
+ * end_of_addresses() - where the addresses of this process end
+ *
+ * Found by trying, as it depends on the machine and the kernel.
+ *
+ * Return: the first address that it can't have.
+ */
+__u64 end_of_addresses(void)
+{
+	static unsigned long end;
+	unsigned long last = (uintptr_t)&end / page_size();
+	unsigned long beyond = ~0UL / page_size();
+
+	while (!end && beyond - last > 1) {
+		unsigned long middle = last + (beyond - last) / 2;
+
+		if (can_be_mapped(middle * page_size()))
+			last = middle;
+		else
+			beyond = middle;
+	}
+	if (!end)
+		end = beyond * page_size();
+	return end;
 }
 
 /**
@@ -187,6 +235,26 @@ static struct {
 bool machine_has(unsigned int parts)
 {
 	return (machine.parts & parts) == parts;
+}
+
+/**
+ * machine_has_soft_dirty() - whether the kernel tells which pages are soft-dirty
+ *
+ * Return: whether a new page is; true after a message.
+ */
+bool machine_has_soft_dirty(void)
+{
+	char *p = map_pages(1, PROT_READ | PROT_WRITE);
+	int pagemap = pagemap_open(getpid());
+	bool dirty;
+
+	if (!p || pagemap < 0)
+		return true;
+	touch_write(p, 1);
+	dirty = pagemap_entry(pagemap, p) & PAGEMAP_SOFT_DIRTY;
+	munmap(p, page_size());
+	close(pagemap);
+	return dirty;
 }
 
 /**

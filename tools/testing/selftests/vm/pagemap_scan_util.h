@@ -86,6 +86,7 @@ enum machine_part {
 void machine_set_up(unsigned int needs);
 void machine_prepare(unsigned int needs);
 bool machine_has(unsigned int parts);
+bool machine_has_soft_dirty(void);
 const char *machine_tmpfs(void);
 int machine_disk(void);
 int machine_swap_on(void);
@@ -104,6 +105,8 @@ bool asked_for(const char *name, int argc, char **argv);
 unsigned long test_duration(unsigned long normal);
 size_t page_size(void);
 size_t huge_size(void);
+bool kernel_is_32_bit(void);
+__u64 end_of_addresses(void);
 
 /**
  * enum memory_kind - the kinds of memory that can be tracked
