@@ -52,7 +52,9 @@ static char *map(size_t pages, int flags, int fd)
 /* To or not to have huge pages, which not every kernel has. */
 static void advise(char *memory, size_t size, int advice)
 {
-	check(!madvise(memory, size, advice) || errno == EINVAL, "madvise");
+	check(!madvise(memory, size, advice) ||
+	      (errno == EINVAL &&
+	       access("/sys/kernel/mm/transparent_hugepage", F_OK)), "madvise");
 }
 
 /* A page without access behind each mapping keeps neighbours apart. */

@@ -164,7 +164,9 @@ static char *map_apart(size_t size, int flags, int fd)
 /* To or not to have huge pages, which not every kernel has. */
 static void advise(char *memory, size_t size, int advice)
 {
-	check(!madvise(memory, size, advice) || errno == EINVAL, "madvise");
+	check(!madvise(memory, size, advice) ||
+	      (errno == EINVAL &&
+	       access("/sys/kernel/mm/transparent_hugepage", F_OK)), "madvise");
 }
 
 static struct area *map_anonymous(const char *name, size_t pages)

@@ -1489,6 +1489,7 @@ TEST_F_TIMEOUT(crowd, a_thousand_callers_at_once, TIMEOUT)
 	pthread_attr_t attributes;
 	unsigned int faults = 0;
 	int ready[2];
+	ssize_t got;
 	size_t i;
 
 	crowd.tracked = map_pages(CALLERS, PROT_READ | PROT_WRITE);
@@ -1498,10 +1499,10 @@ TEST_F_TIMEOUT(crowd, a_thousand_callers_at_once, TIMEOUT)
 	if (!crowd.pid)
 		crowd_target(&crowd, ready[1]);
 	close(ready[1]);
-	if (read(ready[0], &crowd.place, sizeof(crowd.place)) !=
-	    sizeof(crowd.place))
+	got = read(ready[0], &crowd.place, sizeof(crowd.place));
+	if (got != sizeof(crowd.place))
 		need_tracking();
-	ASSERT_TRUE(!!crowd.place.addr);
+	ASSERT_EQ(sizeof(crowd.place), got);
 	crowd.pagemap = pagemap_open(crowd.pid);
 	ASSERT_LE(0, crowd.pagemap);
 

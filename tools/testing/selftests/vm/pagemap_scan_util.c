@@ -133,7 +133,9 @@ __u64 end_of_addresses(void)
 	unsigned long last = (uintptr_t)&end / page_size();
 	unsigned long beyond = ~0UL / page_size();
 
-	while (!end && beyond - last > 1) {
+	if (end)
+		return end;
+	while (beyond - last > 1) {
 		unsigned long middle = last + (beyond - last) / 2;
 
 		if (can_be_mapped(middle * page_size()))
@@ -141,8 +143,7 @@ __u64 end_of_addresses(void)
 		else
 			beyond = middle;
 	}
-	if (!end)
-		end = beyond * page_size();
+	end = beyond * page_size();
 	return end;
 }
 
@@ -240,20 +241,16 @@ bool machine_has(unsigned int parts)
 /**
  * machine_has_soft_dirty() - whether the kernel tells which pages are soft-dirty
  *
- * Return: whether a new page is; true after a message.
+ * Told by a new mapping's flags, as the page's bits are what is tested.
+ *
+ * Return: whether it does; true after a message.
  */
 bool machine_has_soft_dirty(void)
 {
 	char *p = map_pages(1, PROT_READ | PROT_WRITE);
-	int pagemap = pagemap_open(getpid());
-	bool dirty;
+	bool dirty = !p || vma_has_flag(p, "sd");
 
-	if (!p || pagemap < 0)
-		return true;
-	touch_write(p, 1);
-	dirty = pagemap_entry(pagemap, p) & PAGEMAP_SOFT_DIRTY;
 	munmap(p, page_size());
-	close(pagemap);
 	return dirty;
 }
 
