@@ -19,26 +19,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <linux/pagemap_scan.h>
-#include <linux/userfaultfd.h>
 
-#ifndef UFFD_FEATURE_WP_ASYNC
-#define UFFD_FEATURE_WP_ASYNC	0x8000
-#endif
+#include "target.h"
 
 #define HUGE_SIZE		(2ul << 20)
 #define MANY_PAGES		9000
 #define MANY_MAPPINGS		1000
 
 static size_t page_size;
-
-/* Nothing here can be tested after a failure, so there is nothing to undo. */
-static void check(int condition, const char *what)
-{
-	if (condition)
-		return;
-	fprintf(stderr, "tool-target: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
 
 static char *map(size_t pages, int flags, int fd)
 {
@@ -47,14 +35,6 @@ static char *map(size_t pages, int flags, int fd)
 
 	check(memory != MAP_FAILED, "mmap");
 	return memory;
-}
-
-/* To or not to have huge pages, which not every kernel has. */
-static void advise(char *memory, size_t size, int advice)
-{
-	check(!madvise(memory, size, advice) ||
-	      (errno == EINVAL &&
-	       access("/sys/kernel/mm/transparent_hugepage", F_OK)), "madvise");
 }
 
 /* A page without access behind each mapping keeps neighbours apart. */

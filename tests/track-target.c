@@ -38,11 +38,8 @@
 #include <linux/filter.h>
 #include <linux/pagemap_scan.h>
 #include <linux/seccomp.h>
-#include <linux/userfaultfd.h>
 
-#ifndef UFFD_FEATURE_WP_ASYNC
-#define UFFD_FEATURE_WP_ASYNC	0x8000
-#endif
+#include "target.h"
 
 #define HUGE_SIZE		(2ul << 20)
 #define PAGES			64
@@ -74,15 +71,6 @@ static const char *program;
 static const char *directory;
 static int own_uffd = -1;
 static int own_pagemap = -1;
-
-/* Nothing here can be tested after a failure, so there is nothing to undo. */
-static void check(int condition, const char *what)
-{
-	if (condition)
-		return;
-	fprintf(stderr, "track-target: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
 
 /* Print without a buffer that would be allocated. */
 static __attribute__((format(printf, 1, 2))) void say(const char *format, ...)
@@ -159,14 +147,6 @@ static char *map_apart(size_t size, int flags, int fd)
 		      flags | MAP_FIXED, fd, 0);
 	check(memory != MAP_FAILED, "mmap");
 	return memory;
-}
-
-/* To or not to have huge pages, which not every kernel has. */
-static void advise(char *memory, size_t size, int advice)
-{
-	check(!madvise(memory, size, advice) ||
-	      (errno == EINVAL &&
-	       access("/sys/kernel/mm/transparent_hugepage", F_OK)), "madvise");
 }
 
 static struct area *map_anonymous(const char *name, size_t pages)

@@ -72,12 +72,6 @@ FIXTURE_TEARDOWN(abi)
 	close(self->pagemap);
 }
 
-#define EXPECT_ERROR(error, call) do {					\
-	errno = 0;							\
-	EXPECT_EQ(-1, (call));						\
-	EXPECT_EQ(error, errno);					\
-} while (0)
-
 /* Whether a region has the pages from one to another. */
 static bool region_is(const struct scan *scan, size_t number, size_t from,
 		      size_t to)

@@ -11,10 +11,18 @@
 #ifndef __PAGEMAP_SCAN_HARNESS_H
 #define __PAGEMAP_SCAN_HARNESS_H
 
+#include <errno.h>
 #include <fnmatch.h>
 #include <stdio.h>
 #include "../kselftest_harness.h"
 #include "pagemap_scan_util.h"
+
+/* A call that returns -1 and sets errno */
+#define EXPECT_ERROR(error, call) do {					\
+	errno = 0;							\
+	EXPECT_EQ(-1, (call));						\
+	EXPECT_EQ(error, errno);					\
+} while (0)
 
 static bool case_is_wanted(const char *pattern, const char *fixture,
 			   const char *name)

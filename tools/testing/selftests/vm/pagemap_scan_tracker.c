@@ -20,12 +20,6 @@
 
 #define TIMEOUT		240
 
-#define EXPECT_ERROR(error, call) do {					\
-	errno = 0;							\
-	EXPECT_EQ(-1, (call));						\
-	EXPECT_EQ(error, errno);					\
-} while (0)
-
 /**
  * struct tracked - a process that is tracked, and its tracker's view of it
  * @mem:	its memory, in shared memory, as the process fills it in
