@@ -325,6 +325,8 @@ TEST_F_TIMEOUT(memory, writer_waits_only_while_it_is_protected, TIMEOUT)
 {
 	struct rewriter rewriter = { .mem = &self->mem };
 	unsigned long end = milliseconds() + test_duration(500);
+	/* A machine that is busy needs more time to meet the race. */
+	unsigned long late_end = end + 10000;
 	struct memory *mem = &self->mem;
 	unsigned int round, i;
 	bool stuck = false;
@@ -333,7 +335,8 @@ TEST_F_TIMEOUT(memory, writer_waits_only_while_it_is_protected, TIMEOUT)
 	ASSERT_EQ(0, uffd_protect(self->uffd, mem->addr, mem->size, false));
 	run_on(0);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, write_again, &rewriter));
-	for (round = 0; !stuck && (round < 50 || milliseconds() < end);
+	for (round = 0;
+	     !stuck && milliseconds() < (round < 2000 ? late_end : end);
 	     round++) {
 		ASSERT_EQ(0, uffd_protect(self->uffd, mem->addr, mem->granule,
 					  true));
