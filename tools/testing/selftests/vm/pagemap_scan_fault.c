@@ -300,21 +300,7 @@ TEST_F_TIMEOUT(fault, write_whose_fault_fails_is_reported, TIMEOUT)
 /* Pages that hold page tables, and 16 KiB objects: a buffer of regions is one. */
 static long kernel_memory(void)
 {
-	long tables = 0, buffers = 0;
-	char line[256];
-	FILE *file;
-
-	file = fopen("/proc/vmstat", "r");
-	while (file && fgets(line, sizeof(line), file))
-		sscanf(line, "nr_page_table_pages %ld", &tables);
-	if (file)
-		fclose(file);
-	file = fopen("/proc/slabinfo", "r");
-	while (file && fgets(line, sizeof(line), file))
-		sscanf(line, "kmalloc-16k %ld", &buffers);
-	if (file)
-		fclose(file);
-	return tables + buffers;
+	return kernel_count("nr_page_table_pages") + slab_objects("kmalloc-16k");
 }
 
 TEST_F_TIMEOUT(fault, failed_calls_leak_nothing, TIMEOUT)

@@ -1334,23 +1334,6 @@ TEST_F_TIMEOUT(shared, unmapped_by_madvise, TIMEOUT)
 	EXPECT_EQ(0, race_run(self->race, 1000));
 }
 
-/* What the kernel has counted since it started. */
-static unsigned long kernel_count(const char *name)
-{
-	char line[96], field[64];
-	unsigned long value, result = 0;
-	FILE *file = fopen("/proc/vmstat", "r");
-
-	while (file && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%63s %lu", field, &value) == 2 &&
-		    !strcmp(field, name))
-			result = value;
-	}
-	if (file)
-		fclose(file);
-	return result;
-}
-
 /* The events of a race are what the kernel has counted since. */
 static void take_kernel_count(struct race *race, const char *name,
 			      unsigned long before)

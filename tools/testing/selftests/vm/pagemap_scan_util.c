@@ -355,6 +355,28 @@ long slab_objects(const char *pattern)
 }
 
 /**
+ * kernel_count() - a counter of /proc/vmstat
+ * @name:	its name there
+ *
+ * Return: its value, for the whole machine; 0 if there is none of that name.
+ */
+unsigned long kernel_count(const char *name)
+{
+	char line[96], field[64];
+	unsigned long value, result = 0;
+	FILE *file = fopen("/proc/vmstat", "r");
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%63s %lu", field, &value) == 2 &&
+		    !strcmp(field, name))
+			result = value;
+	}
+	if (file)
+		fclose(file);
+	return result;
+}
+
+/**
  * run_on() - let the calling thread run on one processor only
  * @processor:	its number
  *

@@ -96,6 +96,7 @@ long tunable_read(const char *path);
 int tunable_write(const char *path, const char *value);
 int tunable_set(const char *path, const char *value);
 long slab_objects(const char *pattern);
+unsigned long kernel_count(const char *name);
 int run_on(int processor);
 
 unsigned long long nanoseconds(void);
