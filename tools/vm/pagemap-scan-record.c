@@ -439,15 +439,7 @@ static int record_process(struct record *record, struct failure *failure)
 	return error;
 }
 
-/**
- * run_record - the subcommand record
- * @argc: as of main()
- * @argv: as of main()
- * @failure: receives the error
- *
- * Return: 0, or -1 with an error noted.
- */
-int run_record(int argc, char **argv, struct failure *failure)
+static int run(int argc, char **argv, struct failure *failure)
 {
 	struct record_request request = {
 		.interval = 100 * NSEC_PER_MSEC,
@@ -476,3 +468,5 @@ int run_record(int argc, char **argv, struct failure *failure)
 	close_session(&record.session);
 	return error;
 }
+
+SUBCOMMAND(record, "what the process writes, into a file", run);

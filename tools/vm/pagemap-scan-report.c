@@ -613,15 +613,7 @@ static int print_report(const struct report_figures *figures,
 	return print_tables(figures, request, failure);
 }
 
-/**
- * run_report - the subcommand report
- * @argc: as of main()
- * @argv: as of main()
- * @failure: receives the error
- *
- * Return: 0, or -1 with an error noted.
- */
-int run_report(int argc, char **argv, struct failure *failure)
+static int run(int argc, char **argv, struct failure *failure)
 {
 	struct request request = { .rows = 20, .top = 10, .failure = failure };
 	struct report_figures figures;
@@ -644,3 +636,5 @@ int run_report(int argc, char **argv, struct failure *failure)
 	report_free(&figures);
 	return error;
 }
+
+SUBCOMMAND(report, "what a recording has", run);

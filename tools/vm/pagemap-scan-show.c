@@ -402,15 +402,7 @@ static void free_result(struct show_result *result)
 	close_process(&result->process);
 }
 
-/**
- * run_show - the subcommand
- * @argc: as of main()
- * @argv: as of main()
- * @failure: receives the error
- *
- * Return: 0, or -1 with an error noted.
- */
-int run_show(int argc, char **argv, struct failure *failure)
+static int run(int argc, char **argv, struct failure *failure)
 {
 	static const struct argp argp = {
 		.options = options,
@@ -436,3 +428,5 @@ int run_show(int argc, char **argv, struct failure *failure)
 	free_result(&result);
 	return error;
 }
+
+SUBCOMMAND(show, "the pages of each mapping, by category (the default)", run);

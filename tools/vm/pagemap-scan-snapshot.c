@@ -191,15 +191,7 @@ static int order(const struct snapshot_request *request,
 	return error;
 }
 
-/**
- * run_snapshot - the subcommand snapshot
- * @argc: as of main()
- * @argv: as of main()
- * @failure: receives the error
- *
- * Return: 0, or -1 with an error noted.
- */
-int run_snapshot(int argc, char **argv, struct failure *failure)
+static int run(int argc, char **argv, struct failure *failure)
 {
 	struct snapshot_request request = { .failure = failure };
 	bool help;
@@ -214,3 +206,5 @@ int run_snapshot(int argc, char **argv, struct failure *failure)
 	return request.deed == DEED_MAKE ? make_snapshot(&request, failure) :
 					   order(&request, failure);
 }
+
+SUBCOMMAND(snapshot, "the contents of the process's memory, kept up to date", run);

@@ -234,15 +234,7 @@ static int open_verify(struct verify *verify,
 	return verify->ours && verify->theirs ? 0 : fail_memory(failure);
 }
 
-/**
- * run_verify - the subcommand verify
- * @argc: as of main()
- * @argv: as of main()
- * @failure: receives the error
- *
- * Return: 0, or -1 with an error noted.
- */
-int run_verify(int argc, char **argv, struct failure *failure)
+static int run(int argc, char **argv, struct failure *failure)
 {
 	struct verify_request request = { .failure = failure };
 	struct verify verify = {
@@ -268,3 +260,5 @@ int run_verify(int argc, char **argv, struct failure *failure)
 	close_process(&verify.process);
 	return error;
 }
+
+SUBCOMMAND(verify, "compare a snapshot with the process", run);

@@ -587,15 +587,7 @@ static int watch_session(struct watch *watch, struct failure *failure)
 	return -1;
 }
 
-/**
- * run_watch - the subcommand watch
- * @argc: as of main()
- * @argv: as of main()
- * @failure: receives the error
- *
- * Return: 0, or -1 with an error noted.
- */
-int run_watch(int argc, char **argv, struct failure *failure)
+static int run(int argc, char **argv, struct failure *failure)
 {
 	struct watch_request request = {
 		.interval = NSEC_PER_SEC,
@@ -618,3 +610,5 @@ int run_watch(int argc, char **argv, struct failure *failure)
 	free(watch.rows);
 	return error;
 }
+
+SUBCOMMAND(watch, "what the process writes, live", run);

@@ -15,29 +15,17 @@
 
 #define TOOL_VERSION		"1.0"
 
-static const struct subcommand subcommands[] = {
-	{ "show", "the pages of each mapping, by category (the default)",
-	  run_show },
-	{ "watch", "what the process writes, live", run_watch },
-	{ "record", "what the process writes, into a file", run_record },
-	{ "report", "what a recording has", run_report },
-	{ "snapshot", "the contents of the process's memory, kept up to date",
-	  run_snapshot },
-	{ "verify", "compare a snapshot with the process", run_verify },
-};
-
 static void print_help(void)
 {
-	size_t i;
+	const struct subcommand *const *each;
 
 	printf("Usage: pagemap-scan [OPTION...] PID\n"
 	       "  or:  pagemap-scan COMMAND [OPTION...] [ARGUMENT...]\n"
 	       "Tell which pages of a process are present, swapped, written, of a file and so on.\n"
 	       "\n"
 	       "Commands:\n");
-	for (i = 0; i < ARRAY_SIZE(subcommands); i++)
-		printf("  %-10s  %s\n", subcommands[i].name,
-		       subcommands[i].summary);
+	for (each = __start_subcommands; each < __stop_subcommands; each++)
+		printf("  %-10s  %s\n", (*each)->name, (*each)->summary);
 	printf("\n"
 	       "'pagemap-scan COMMAND --help' describes one; without a command, it is 'show'.\n"
 	       "\n"
@@ -48,16 +36,17 @@ static void print_help(void)
 	       "the command line.\n");
 }
 
-static int run_named(int argc, char **argv, struct failure *failure)
+static int run_named(const char *name, int argc, char **argv,
+		     struct failure *failure)
 {
-	size_t i;
+	const struct subcommand *const *each;
 
-	for (i = 0; i < ARRAY_SIZE(subcommands); i++)
-		if (!strcmp(argv[1], subcommands[i].name))
-			return subcommands[i].run(argc - 1, argv + 1, failure);
+	for (each = __start_subcommands; each < __stop_subcommands; each++)
+		if (!strcmp(name, (*each)->name))
+			return (*each)->run(argc, argv, failure);
 	return fail(failure, STATUS_USAGE,
 		    "there is no command '%s', and it is not the number of a process; pagemap-scan --help lists the commands",
-		    argv[1]);
+		    name);
 }
 
 /* Only a word that starts with a letter can name a subcommand. */
@@ -74,8 +63,8 @@ static int run(int argc, char **argv, struct failure *failure)
 		return 0;
 	}
 	if (isalpha((unsigned char)*first))
-		return run_named(argc, argv, failure);
-	return run_show(argc, argv, failure);
+		return run_named(first, argc - 1, argv + 1, failure);
+	return run_named("show", argc, argv, failure);
 }
 
 /* A full disk must not look like a short result. */

@@ -40,11 +40,24 @@ struct subcommand {
 	int (*run)(int argc, char **argv, struct failure *failure);
 };
 
-int run_show(int argc, char **argv, struct failure *failure);
-int run_watch(int argc, char **argv, struct failure *failure);
-int run_record(int argc, char **argv, struct failure *failure);
-int run_report(int argc, char **argv, struct failure *failure);
-int run_snapshot(int argc, char **argv, struct failure *failure);
-int run_verify(int argc, char **argv, struct failure *failure);
+/* Those of all files, in the files' order: the linker knows where they are. */
+extern const struct subcommand *const __start_subcommands[];
+extern const struct subcommand *const __stop_subcommands[];
+
+/**
+ * SUBCOMMAND - make a thing that the program does known to main()
+ * @name_: the word that selects it, without quotes
+ * @summary_: see struct subcommand
+ * @run_: see struct subcommand
+ */
+#define SUBCOMMAND(name_, summary_, run_)				\
+	static const struct subcommand subcommand_##name_ = {		\
+		.name = #name_,						\
+		.summary = (summary_),					\
+		.run = (run_),						\
+	};								\
+	static const struct subcommand *const entry_##name_		\
+		__attribute__((used, section("subcommands"))) =		\
+			&subcommand_##name_
 
 #endif /* PAGEMAP_SCAN_TOOL_H */
