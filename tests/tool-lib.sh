@@ -39,7 +39,7 @@ build_tool()
 		sed -n 's/^ *U \(json_[a-z0-9_]*\).*/-Wl,--defsym=\1=json_is_absent/p')
 	gcc "${m32[@]}" -Wall -Wextra -Werror \
 		-I"$linux/tools/include/uapi" -I"$linux/tools/include" \
-		-o "$tool"32 "${json[@]}" "$top"/tools/vm/pagemap-scan*.c -lm -x c - \
+		-o "$tool"32 "${json[@]}" "$linux"/tools/vm/pagemap-scan*.c -lm -x c - \
 		<<< 'void json_is_absent(void); void json_is_absent(void) { __builtin_trap(); }'
 	gcc -shared -fPIC -O2 -Wall -Wextra -Werror -I"$top/include/uapi" \
 		-o "$built/mainline.so" "$top/tests/tool-mainline.c"
