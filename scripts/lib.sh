@@ -87,6 +87,16 @@ list_touched_files()
 	{ tree_git diff --name-only base HEAD; list_our_files; } | sort -u
 }
 
+# A sum of what the series makes of the kernel, for figures that were measured of it.
+kernel_side_sum()
+{
+	{
+		tree_git diff base HEAD -- . ':!tools' ':!Documentation' ':!MAINTAINERS'
+		(cd "$top" && list_our_files | grep -E '^(fs|include|mm|lib)/' |
+			grep -v '_test\.c$' | xargs cat)
+	} | sha1sum | cut -d' ' -f1
+}
+
 # The kernel's C files that the series touches, but for those that are compiled
 # as a part of another.
 touched_sources()
