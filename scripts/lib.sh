@@ -97,18 +97,23 @@ kernel_side_sum()
 	} | sha1sum | cut -d' ' -f1
 }
 
-# The kernel's C files that the series touches, but for those that are compiled
-# as a part of another.
-touched_sources()
+# The kernel's C files and headers that the series touches.
+touched_code()
 {
-	local patch file
+	local patch
 	{
 		list_patches | while read -r patch; do
-			patch_diff "$patch" | sed -n 's|^+++ b/\(.*\.c\)$|\1|p'
+			patch_diff "$patch" | sed -n 's|^+++ b/\(.*\.[ch]\)$|\1|p'
 		done
-		list_our_files | grep '\.c$' || :
-	} | grep -vE '^(tools|Documentation|samples)/' | sort -u |
-	while read -r file; do
+		list_our_files | grep '\.[ch]$' || :
+	} | grep -vE '^(tools|Documentation|samples)/' | sort -u
+}
+
+# Those that are compiled by themselves, and not as a part of another.
+touched_sources()
+{
+	local file
+	touched_code | grep '\.c$' | while read -r file; do
 		grep -qF "#include \"${file##*/}\"" "$linux/${file%/*}"/*.c ||
 			echo "$file"
 	done
