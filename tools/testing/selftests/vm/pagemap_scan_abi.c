@@ -1028,6 +1028,170 @@ TEST_F_TIMEOUT(abi, masks_select_what_they_say, TIMEOUT)
 	}
 }
 
+#if __SIZEOF_POINTER__ == 8
+/* The addresses from here on need five levels of page tables on x86. */
+#define FIFTH_LEVEL_START	((__u64)1 << 47)
+/* Here the second entry of the fifth level begins. */
+#define SECOND_ENTRY_START	((__u64)1 << 48)
+
+/* Tracked memory at low addresses, across two entries, and in the last pages. */
+enum { LOW, ACROSS, LAST, MAPPINGS };
+
+FIXTURE(five_level) {
+	int pagemap;
+	int uffd;
+	char *addr[MAPPINGS];
+	struct page_region vec[PAGES];
+	struct scan scan;
+};
+
+FIXTURE_VARIANT(five_level) {
+	enum layout layout;
+};
+
+FIXTURE_VARIANT_ADD(five_level, VER0) { LAYOUT_VER0 };
+FIXTURE_VARIANT_ADD(five_level, VER1) { LAYOUT_VER1 };
+FIXTURE_VARIANT_ADD(five_level, PM) { LAYOUT_PM };
+
+static char *map_at(__u64 addr)
+{
+	return mmap((void *)addr, PAGES * page_size(), PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
+static void write_page(char *addr, size_t page)
+{
+	touch_write(addr + page * page_size(), 1);
+}
+
+/* Whether a region has the pages from one to another of a mapping. */
+static bool region_covers(const struct page_region *region, const char *addr,
+			  size_t from, size_t to)
+{
+	return region->start == address(addr) + from * page_size() &&
+	       region->end == address(addr) + to * page_size();
+}
+
+FIXTURE_SETUP(five_level)
+{
+	const size_t size = PAGES * page_size();
+	int i;
+
+	if (end_of_addresses() <= SECOND_ENTRY_START)
+		SKIP(_exit(255), "needs five levels of page tables");
+	self->uffd = uffd_create_async();
+	self->pagemap = pagemap_open(getpid());
+	ASSERT_TRUE(self->uffd >= 0 && self->pagemap >= 0);
+	self->addr[LOW] = map_pages(PAGES, PROT_READ | PROT_WRITE);
+	ASSERT_TRUE(self->addr[LOW]);
+	ASSERT_GT(FIFTH_LEVEL_START, address(self->addr[LOW]));
+	self->addr[ACROSS] = map_at(SECOND_ENTRY_START - size / 2);
+	self->addr[LAST] = map_at(end_of_addresses() - size);
+	for (i = 0; i < MAPPINGS; i++) {
+		ASSERT_NE(MAP_FAILED, self->addr[i]);
+		ASSERT_EQ(0, uffd_register(self->uffd, self->addr[i], size,
+					   UFFDIO_REGISTER_MODE_WP, NULL));
+	}
+	self->scan = (struct scan) {
+		.layout = variant->layout,
+		.flags = PAGEMAP_WP_ENGAGE,
+		.end = end_of_addresses(),
+		.required = PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN,
+		.returned = PAGE_IS_WRITTEN,
+	};
+	ASSERT_EQ(0, scan_call(self->pagemap, &self->scan));
+	self->scan.vec = self->vec;
+	self->scan.vec_len = PAGES;
+}
+
+FIXTURE_TEARDOWN(five_level)
+{
+	EXPECT_FALSE(uffd_has_message(self->uffd));
+	close(self->uffd);
+	close(self->pagemap);
+}
+
+TEST_F_TIMEOUT(five_level, write_is_reported_once, TIMEOUT)
+{
+	char *addr = self->addr[ACROSS];
+	int round;
+
+	self->scan.start = address(addr);
+	self->scan.end = address(addr) + PAGES * page_size();
+	for (round = 0; round < 3; round++) {
+		ASSERT_EQ(0, scan_call(self->pagemap, &self->scan));
+		EXPECT_EQ(self->scan.end, self->scan.walk_end);
+
+		write_page(addr, 1);
+		write_page(addr, PAGES / 2 - 1);
+		write_page(addr, PAGES / 2);
+		write_page(addr, PAGES - 2);
+		ASSERT_EQ(3, scan_call(self->pagemap, &self->scan));
+		EXPECT_EQ(0, scan_check(&self->scan, 3));
+		EXPECT_TRUE(region_covers(&self->vec[0], addr, 1, 2));
+		EXPECT_TRUE(region_covers(&self->vec[1], addr, PAGES / 2 - 1,
+					  PAGES / 2 + 1));
+		EXPECT_TRUE(region_covers(&self->vec[2], addr, PAGES - 2,
+					  PAGES - 1));
+		EXPECT_EQ(self->scan.end, self->scan.walk_end);
+	}
+}
+
+TEST_F_TIMEOUT(five_level, walk_end_continues_a_full_vec, TIMEOUT)
+{
+	char *addr = self->addr[ACROSS];
+
+	/* A call that fails gives back more than it has protected. */
+	spare_ioctls();
+	write_page(addr, PAGES / 2 - 2);
+	write_page(addr, PAGES / 2);
+	self->scan.start = address(addr);
+	self->scan.end = address(addr) + PAGES * page_size();
+	self->scan.vec_len = 1;
+	ASSERT_EQ(1, scan_call(self->pagemap, &self->scan));
+	EXPECT_TRUE(region_covers(&self->vec[0], addr, PAGES / 2 - 2,
+				  PAGES / 2 - 1));
+	if (variant->layout != LAYOUT_VER0)
+		EXPECT_EQ(SECOND_ENTRY_START, self->scan.walk_end);
+
+	/* The other one is not protected yet. */
+	ASSERT_EQ(1, scan_call(self->pagemap, &self->scan));
+	EXPECT_TRUE(region_covers(&self->vec[0], addr, PAGES / 2,
+				  PAGES / 2 + 1));
+}
+
+TEST_F_TIMEOUT(five_level, range_may_begin_in_the_lower_four, TIMEOUT)
+{
+	write_page(self->addr[LOW], 3);
+	write_page(self->addr[ACROSS], 0);
+	write_page(self->addr[ACROSS], 1);
+	self->scan.start = address(self->addr[LOW]);
+	self->scan.end = address(self->addr[ACROSS]) + page_size();
+	ASSERT_EQ(2, scan_call(self->pagemap, &self->scan));
+	EXPECT_EQ(0, scan_check(&self->scan, 2));
+	EXPECT_TRUE(region_covers(&self->vec[0], self->addr[LOW], 3, 4));
+	EXPECT_TRUE(region_covers(&self->vec[1], self->addr[ACROSS], 0, 1));
+	EXPECT_EQ(self->scan.end, self->scan.walk_end);
+	EXPECT_EQ(0, scan_call(self->pagemap, &self->scan));
+}
+
+TEST_F_TIMEOUT(five_level, scan_of_all_addresses_finds_them, TIMEOUT)
+{
+	int i;
+
+	for (i = 0; i < MAPPINGS; i++)
+		write_page(self->addr[i], PAGES - 1);
+	ASSERT_EQ(MAPPINGS, scan_call(self->pagemap, &self->scan));
+	EXPECT_EQ(0, scan_check(&self->scan, MAPPINGS));
+	for (i = 0; i < MAPPINGS; i++)
+		EXPECT_TRUE(region_covers(&self->vec[i], self->addr[i],
+					  PAGES - 1, PAGES));
+	EXPECT_EQ(end_of_addresses(), self->vec[LAST].end);
+	EXPECT_EQ(end_of_addresses(), self->scan.walk_end);
+	EXPECT_EQ(0, scan_call(self->pagemap, &self->scan));
+}
+#endif /* __SIZEOF_POINTER__ == 8 */
+
 /* What is particular to one layout. */
 struct call {
 	char *addr;
