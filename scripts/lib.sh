@@ -136,6 +136,13 @@ only_new()
 # copy_files DIRECTORY: those that stdin names, out of the patched tree.
 copy_files() { tar -C "$linux" -h -T - -cf - | tar -C "$1" -xf -; }
 
+# list_selftests TREE VARIABLE: what the selftests' Makefile adds to it.
+list_selftests()
+{
+	awk -v name="$2" '$1 == name && NF == 3 { print $3 }' \
+		"$1/tools/testing/selftests/vm/Makefile"
+}
+
 # Lines 'STEP PATH' for every New-file: line.
 list_new_files()
 {
