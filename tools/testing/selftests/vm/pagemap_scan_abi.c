@@ -1083,7 +1083,7 @@ FIXTURE_SETUP(five_level)
 	self->pagemap = pagemap_open(getpid());
 	ASSERT_TRUE(self->uffd >= 0 && self->pagemap >= 0);
 	self->addr[LOW] = map_pages(PAGES, PROT_READ | PROT_WRITE);
-	ASSERT_TRUE(self->addr[LOW]);
+	ASSERT_NE(NULL, self->addr[LOW]);
 	ASSERT_GT(FIFTH_LEVEL_START, address(self->addr[LOW]));
 	self->addr[ACROSS] = map_at(SECOND_ENTRY_START - size / 2);
 	self->addr[LAST] = map_at(end_of_addresses() - size);
